@@ -1,0 +1,6 @@
+"""What a model is and where it lives: signature, package, registry, loaded model, converters."""
+
+from model_store.reference import ModelReference
+from model_store.signature import Column, ColumnType, Signature
+
+__all__ = ["Column", "ColumnType", "ModelReference", "Signature"]

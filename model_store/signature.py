@@ -1,0 +1,101 @@
+"""A model's input and output columns, in MLflow's types."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+from errors import PackageInvalidError
+
+
+class ColumnType(StrEnum):
+    """MLflow's column types that a model can take or give."""
+
+    BOOLEAN = "boolean"
+    INTEGER = "integer"
+    LONG = "long"
+    FLOAT = "float"
+    DOUBLE = "double"
+    STRING = "string"
+    DATETIME = "datetime"
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """The Arrow type that carries it."""
+        return _ARROW[self]
+
+
+_ARROW = {
+    ColumnType.BOOLEAN: pa.bool_(),
+    ColumnType.INTEGER: pa.int32(),
+    ColumnType.LONG: pa.int64(),
+    ColumnType.FLOAT: pa.float32(),
+    ColumnType.DOUBLE: pa.float64(),
+    ColumnType.STRING: pa.string(),
+    ColumnType.DATETIME: pa.timestamp("us"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a signature."""
+
+    name: str
+    type: ColumnType
+    required: bool = True
+    """Whether the column must be there at all (MLflow's meaning); a missing optional column is all nulls."""
+    nullable: bool = True
+    """Whether a cell may be null: found out at packaging by asking the source model. Kept in dropscore.json."""
+
+    def to_mlflow(self) -> dict[str, Any]:
+        """Return the column as MLflow writes it."""
+        return {"type": self.type.value, "name": self.name, "required": self.required}
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a model takes and gives: a table in, a table out, row for row."""
+
+    inputs: tuple[Column, ...]
+    outputs: tuple[Column, ...]
+
+    def __post_init__(self) -> None:
+        for side, columns in (("input", self.inputs), ("output", self.outputs)):
+            names = [column.name for column in columns]
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise PackageInvalidError(f"{side} column {min(twice)!r} appears twice in the signature")
+
+    @property
+    def input_schema(self) -> pa.Schema:
+        """The Arrow schema that `Model.predict` takes."""
+        return pa.schema([pa.field(c.name, c.type.arrow, c.nullable) for c in self.inputs])
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """The Arrow schema that `Model.predict` gives."""
+        return pa.schema([pa.field(c.name, c.type.arrow) for c in self.outputs])
+
+    def to_mlflow(self) -> dict[str, str]:
+        """Return the `signature` entry of an MLmodel file: two JSON strings."""
+        return {
+            "inputs": json.dumps([c.to_mlflow() for c in self.inputs]),
+            "outputs": json.dumps([c.to_mlflow() for c in self.outputs]),
+        }
+
+    @classmethod
+    def from_mlflow(cls, entry: Mapping[str, str], nullable: Mapping[str, bool]) -> "Signature":
+        """Read that entry back; `nullable` comes from dropscore.json. PackageInvalidError if it does not fit."""
+        try:
+            inputs, outputs = (json.loads(entry[side]) for side in ("inputs", "outputs"))
+            return cls(
+                tuple(
+                    Column(c["name"], ColumnType(c["type"]), c.get("required", True), nullable[c["name"]])
+                    for c in inputs
+                ),
+                tuple(Column(c["name"], ColumnType(c["type"])) for c in outputs),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise PackageInvalidError(f"the signature in MLmodel cannot be read: {error!r}") from error

@@ -1,0 +1,102 @@
+"""Every setting, read from the environment in one place.
+
+Names, defaults and meanings are the fields below: field `incoming` is the setting DROPSCORE_INCOMING, and so on.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from tempfile import gettempdir
+
+from errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach a storage account, as Azure Functions writes it: `<name>` or `<name>__<field>` settings."""
+
+    name: str
+    connection_string: str = ""
+    """The setting `<name>`; where it is empty, managed identity is used with the service URIs."""
+    blob_service_uri: str = ""
+    queue_service_uri: str = ""
+    account_name: str = ""
+    """Stands for the two URIs of that account in Azure's public cloud."""
+    client_id: str = ""
+    """Of a user-assigned identity; empty for the system-assigned one, or a developer's own sign-in."""
+
+    @classmethod
+    def load(cls, name: str, environment: Mapping[str, str]) -> "Connection":
+        """Read the settings of connection `name`."""
+        return cls(
+            name,
+            environment.get(name, ""),
+            environment.get(f"{name}__blobServiceUri", ""),
+            environment.get(f"{name}__queueServiceUri", ""),
+            environment.get(f"{name}__accountName", ""),
+            environment.get(f"{name}__clientId", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How this process is set up; a frozen snapshot of its environment."""
+
+    connection: str = "AzureWebJobsStorage"
+    """The name of the storage connection that triggers and code use."""
+    storage: Connection = Connection("AzureWebJobsStorage")
+    """That connection's own settings; read from `<connection>` and `<connection>__*`, not from DROPSCORE_STORAGE."""
+    folder: str = ""
+    """A local folder to use in place of Azure Storage; empty for Azure."""
+    incoming: str = "incoming"
+    """Container of dropped files."""
+    scored: str = "scored"
+    """Container of results."""
+    rejected: str = "rejected"
+    """Container of rejected rows."""
+    runs: str = "runs"
+    """Container of runs' records."""
+    models: str = "models"
+    """Container of the registry."""
+    jobs_queue: str = "scoring-jobs"
+    """Queue of jobs; its poison queue is this name + "-poison"."""
+    threads: int = 0
+    """Scoring threads of this process; 0 for one a core."""
+    block_bytes: int = 4 * 1024 * 1024
+    """Bytes of CSV that one thread scores at a time."""
+    max_record_bytes: int = 16 * 1024 * 1024
+    """The longest CSV record that is accepted."""
+    max_request_bytes: int = 4 * 1024 * 1024
+    """The largest body of a prediction request."""
+    alias_seconds: int = 30
+    """How long a resolved alias may be used before it is looked up again."""
+    cache: str = str(Path(gettempdir()) / "dropscore")
+    """Folder on this machine where packages are cached."""
+    blob_source: str = "polling"
+    """How the host finds dropped files: "polling" (local) or "eventgrid" (Azure)."""
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read DROPSCORE_* from `environment` (this process's by default); SettingsError for what does not fit."""
+        environment = os.environ if environment is None else environment
+        values: dict[str, str | int] = {}
+        for setting in fields(cls):
+            name = f"DROPSCORE_{setting.name.upper()}"
+            text = environment.get(name, "")
+            if not text or setting.name == "storage":
+                continue
+            if setting.type in (int, "int"):
+                try:
+                    values[setting.name] = int(text)
+                except ValueError:
+                    raise SettingsError(f"{name} must be a whole number") from None
+            else:
+                values[setting.name] = text
+        settings = cls(**values)  # type: ignore[arg-type]  # each value was made to its field's type above
+        return replace(settings, storage=Connection.load(settings.connection, environment))
+
+    @property
+    def scoring_threads(self) -> int:
+        """How many blocks this process scores at once."""
+        return self.threads or os.cpu_count() or 1
