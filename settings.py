@@ -3,6 +3,7 @@
 Names, defaults and meanings are the fields below: field `incoming` is the setting DROPSCORE_INCOMING, and so on.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -10,6 +11,9 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from errors import SettingsError
+
+VERSION = "0.1.0"
+"""Dropscore's own; pyproject.toml says the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Settings:
     connection: str = "AzureWebJobsStorage"
     """The name of the storage connection that triggers and code use."""
     storage: Connection = Connection("AzureWebJobsStorage")
-    """That connection's own settings; read from `<connection>` and `<connection>__*`, not from DROPSCORE_STORAGE."""
+    """That connection's own settings: read from `<connection>` and `<connection>__*`."""
     folder: str = ""
     """A local folder to use in place of Azure Storage; empty for Azure."""
     incoming: str = "incoming"
@@ -69,6 +73,8 @@ class Settings:
     """The longest CSV record that is accepted."""
     max_request_bytes: int = 4 * 1024 * 1024
     """The largest body of a prediction request."""
+    max_request_rows: int = 10_000
+    """The most rows of a prediction request."""
     alias_seconds: int = 30
     """How long a resolved alias may be used before it is looked up again."""
     cache: str = str(Path(gettempdir()) / "dropscore")
@@ -96,7 +102,30 @@ class Settings:
         settings = cls(**values)  # type: ignore[arg-type]  # each value was made to its field's type above
         return replace(settings, storage=Connection.load(settings.connection, environment))
 
+    @classmethod
+    def for_command(cls, store: str | None, folder: Path = Path()) -> "Settings":
+        """Read settings as a command does: the environment over `folder`/local.settings.json, as `func start` does.
+
+        `store` is a folder for local storage, or "azure" for the storage account of the connection settings;
+        without one it is DROPSCORE_FOLDER, or else the folder .dropscore. SettingsError for a file that is no JSON.
+        """
+        settings = cls.load(_local_values(folder) | dict(os.environ))
+        if store == "azure":
+            return replace(settings, folder="")
+        return replace(settings, folder=store or settings.folder or ".dropscore")
+
     @property
     def scoring_threads(self) -> int:
         """How many blocks this process scores at once."""
         return self.threads or os.cpu_count() or 1
+
+
+def _local_values(folder: Path) -> dict[str, str]:
+    path = folder / "local.settings.json"
+    try:
+        values = json.loads(path.read_text("utf-8")).get("Values", {})
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from error
+    return {name: str(value) for name, value in values.items()}
