@@ -49,7 +49,9 @@ class BlobStore(Protocol):
 
     Every method raises BlobNotFoundError for a blob or container that is not there, ConditionFailedError for a
     condition that does not hold, StorageDeniedError for refused credentials, and StorageUnavailableError
-    (retryable) when the service throttles, fails or cannot be reached after the client's own retries.
+    (retryable) when the service throttles, fails or cannot be reached after the client's own retries. An If-Match
+    on a blob that is gone may be either of the first two when it is read or deleted. Names are checked before
+    anything is done (NameInvalidError), and so are block ids and metadata, which is printable ASCII (ValueError).
     """
 
     def create_container(self, container: str) -> None:

@@ -1,0 +1,215 @@
+"""How Dropscore talks to Azure Storage: who it is, how it retries, and what the answers mean in our words."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import requests
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    IncompleteReadError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.blob import ExponentialRetry
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
+
+from errors import (
+    BlobNotFoundError,
+    BlocksMissingError,
+    ConditionFailedError,
+    SettingsError,
+    StorageDeniedError,
+    StorageError,
+    StorageUnavailableError,
+)
+from settings import Connection
+
+_CONNECTIONS = 64  # kept open at most: scoring threads, their prefetching, the host's own invocations
+_CHUNK = 1024 * 1024  # bytes the transport takes from a socket at a time
+
+_MEANINGS: Mapping[str, tuple[type[StorageError], str]] = {
+    "ContainerNotFound": (BlobNotFoundError, "its container does not exist: create it, or check the settings"),
+    "QueueNotFound": (BlobNotFoundError, "there is no such queue: create it, or check the settings"),
+    "BlobAlreadyExists": (ConditionFailedError, "it exists already"),
+    "BlobOverwritten": (ConditionFailedError, "it was replaced while it was being read"),
+    "MessageNotFound": (ConditionFailedError, "the message's lease was lost: another worker has received it"),
+    "PopReceiptMismatch": (ConditionFailedError, "the message's lease was lost: another worker has received it"),
+    "InvalidBlockList": (BlocksMissingError, "blocks to commit are not staged: stage them again"),
+    "InvalidBlobOrBlock": (
+        BlocksMissingError,
+        "another writer's blocks, with ids of another length, are staged there: stage again when they are gone",
+    ),
+    "LeaseIdMissing": (StorageUnavailableError, "another client holds a lease on it: try again when it has ended"),
+    "ContainerBeingDeleted": (StorageUnavailableError, "its container is being deleted: try again in a minute"),
+    "QueueBeingDeleted": (StorageUnavailableError, "it is being deleted: try again in a minute"),
+}
+"""Azure's error codes that say more than their HTTP status does."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryOptions:
+    """How often and how patiently a failed request is sent again; times in seconds.
+
+    Retry n waits about `first_wait` + `base`**n, or what Retry-After asks, but never more than `longest_wait`.
+    """
+
+    total: int = 4
+    first_wait: float = 1
+    base: float = 2
+    longest_wait: float = 30
+
+
+class _ExponentialRetry(ExponentialRetry):
+    """The SDK's policy, which does not look at Retry-After by itself."""
+
+    def __init__(self, options: RetryOptions) -> None:
+        super().__init__(
+            initial_backoff=options.first_wait,  # type: ignore[arg-type]  # any number works
+            increment_base=options.base,  # type: ignore[arg-type]  # any number works
+            random_jitter_range=options.first_wait,  # type: ignore[arg-type]  # any number works
+            # one budget for all kinds of failure: the SDK's own would end some of them earlier
+            retry_total=options.total,
+            retry_connect=options.total,
+            retry_read=options.total,
+            retry_status=options.total,
+        )
+        self._longest_wait = options.longest_wait
+
+    def get_backoff_time(self, settings: dict[str, Any]) -> float:
+        response = settings["history"][-1].http_response
+        asked = "" if response is None else response.headers.get("Retry-After", "")
+        wait = super().get_backoff_time(settings)
+        return min(max(wait, float(asked) if asked.isdecimal() else 0), self._longest_wait)
+
+    def sleep(self, settings: dict[str, Any], transport: Any) -> None:
+        response = settings["history"][-1].http_response
+        if response is not None:  # the SDK would leave the connection of a failed download open
+            response.internal_response.close()
+        super().sleep(settings, transport)  # type: ignore[no-untyped-call]  # the SDK types all but this
+
+
+def client_options(retries: RetryOptions) -> dict[str, Any]:
+    """Return what every service client is constructed with: its retries, and connections for tens of threads."""
+    session = requests.Session()
+    adapter = HTTPAdapter(
+        pool_maxsize=_CONNECTIONS,
+        max_retries=Retry(total=False, redirect=False, raise_on_status=False),  # retrying is the SDK's business
+    )
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    logger = logging.getLogger("azure")
+    if logger.level == logging.NOTSET:  # the SDK logs every request at INFO, and Functions record INFO
+        logger.setLevel(logging.WARNING)
+    return {
+        "transport": RequestsTransport(
+            session=session, connection_timeout=20, read_timeout=60, connection_data_block_size=_CHUNK
+        ),
+        "retry_policy": _ExponentialRetry(retries),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One service of an account: a connection string, or a URL with a credential."""
+
+    connection_string: str = ""
+    url: str = ""
+    credential: Any = None
+
+    def connect(self, client: Any, options: dict[str, Any]) -> Any:
+        """Return a service client of class `client`; SettingsError if the SDK cannot make sense of the endpoint."""
+        try:
+            if self.connection_string:
+                return client.from_connection_string(self.connection_string, **options)
+            return client(self.url, credential=self.credential, **options)
+        except ValueError as exc:
+            # from None: what the SDK says of a malformed string may quote it, key and all
+            reason = type(exc).__name__
+        raise SettingsError(
+            f"the storage connection cannot be read ({reason}): copy it again from the Azure portal"
+        )
+
+
+def find_endpoint(connection: Connection, service: Literal["blob", "queue"]) -> Endpoint:
+    """Return where `connection` says `service` is; SettingsError naming what to set if it does not say."""
+    if connection.connection_string:
+        return Endpoint(connection_string=connection.connection_string)
+    url = connection.blob_service_uri if service == "blob" else connection.queue_service_uri
+    if not url and connection.account_name:
+        url = f"https://{connection.account_name}.{service}.core.windows.net"
+    if not url:
+        name = connection.name
+        raise SettingsError(
+            f"no {service} storage: set {name} to a connection string (UseDevelopmentStorage=true for Azurite), or"
+            f" {name}__{service}ServiceUri or {name}__accountName for managed identity, or DROPSCORE_FOLDER to a"
+            " local folder"
+        )
+    if urlsplit(url).scheme != "https":
+        raise SettingsError(f"{connection.name}__{service}ServiceUri must start with https:// for managed identity")
+    return Endpoint(url=url, credential=_credential(connection))
+
+
+def _credential(connection: Connection) -> Any:
+    # imported here: it takes half a second that connection strings need not pay for
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415  # see above
+
+    # managed identity in Azure, the developer's own sign-in on a laptop, where ManagedIdentityCredential would hang
+    return DefaultAzureCredential(managed_identity_client_id=connection.client_id or None)
+
+
+@contextmanager
+def translated(subject: str) -> Iterator[None]:
+    """Raise ours for what Azure's SDK raises about `subject`, "container/blob" or a queue; the one place for it.
+
+    What has no meaning in our words (a malformed request, say) stays as it is. Ours hide the original (`from
+    None`): its text may hold URLs with signatures; its code and request id are kept for Azure's support.
+    """
+    try:
+        yield
+    except AzureError as exc:
+        error = _translate(exc, subject)
+        if error is None:
+            raise
+        raise error from None
+
+
+def error_code(exc: AzureError) -> str:
+    """Return the service's own code for what went wrong, such as "BlobNotFound"; empty if there is none."""
+    code = getattr(exc, "error_code", None) or ""
+    return str(getattr(code, "value", code))
+
+
+def _translate(exc: AzureError, subject: str) -> StorageError | None:
+    code = error_code(exc)
+    response: Any = getattr(exc, "response", None)
+    status = None if response is None else int(response.status_code)
+    kind, reason = _MEANINGS.get(code) or _by_status(exc, status)
+    if kind is None:
+        return None
+    request = "" if response is None else response.headers.get("x-ms-request-id", "")
+    known = (str(status or type(exc).__name__), code, request and f"request {request}")
+    return kind(f"{subject}: {reason} ({', '.join(filter(None, known))})", file=subject)
+
+
+def _by_status(exc: AzureError, status: int | None) -> tuple[type[StorageError] | None, str]:
+    denied = isinstance(exc, ClientAuthenticationError) or status in {401, 403}
+    unreached = isinstance(exc, ServiceRequestError)
+    # an error without a status, or with a good one, is a body that broke off
+    broken = status is None or 200 <= status < 300 or isinstance(exc, ServiceResponseError | IncompleteReadError)
+    busy = status in {408, 429} or (status or 0) >= 500
+    meanings: tuple[tuple[bool, type[StorageError], str], ...] = (
+        (denied, StorageDeniedError, "access refused: check the key or SAS, or the identity's role assignments"),
+        (status == 404, BlobNotFoundError, "it does not exist"),
+        (status == 412, ConditionFailedError, "it has changed, or is not there any more"),
+        (unreached, StorageUnavailableError, "the storage service cannot be reached: check network and settings"),
+        (broken, StorageUnavailableError, "the connection broke before the whole answer was there: try again"),
+        (busy, StorageUnavailableError, "the storage service throttles or fails: try again later"),
+    )
+    return next(((kind, reason) for holds, kind, reason in meanings if holds), (None, ""))
