@@ -21,6 +21,13 @@ def check_name(name: str, what: str = "model name") -> str:
     return name
 
 
+def check_alias(alias: str) -> str:
+    """Return `alias` if it can name an alias; ReferenceInvalidError also for a number, which means a version."""
+    if alias.isdigit():
+        raise ReferenceInvalidError(f"{alias!r} cannot be an alias: a number after @ means a version")
+    return check_name(alias, "alias")
+
+
 @dataclass(frozen=True, slots=True)
 class ModelReference:
     """A model by name, and by version or alias; with neither, its champion or newest version."""
@@ -47,4 +54,4 @@ class ModelReference:
             return cls(name, version=int(suffix))
         if suffix.isdigit():
             raise ReferenceInvalidError(f"{suffix!r} in {text!r} is no version: versions count from 1")
-        return cls(name, alias=check_name(suffix, "alias"))
+        return cls(name, alias=check_alias(suffix))

@@ -1,0 +1,213 @@
+"""The command line of the registry: add a trained model, see what is there, move an alias."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from errors import DropscoreError, SampleInvalidError
+from model_store.packages import PackageInfo
+from model_store.reference import DEFAULT_ALIAS, check_alias, check_name
+from model_store.registry import ModelVersion, Registry
+from settings import Settings
+from storage import open_storage
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+console = Console(highlight=False)
+
+Name = Annotated[str, typer.Argument(help="The model's name.")]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        help='A local folder, or "azure" for the connection in the environment or local.settings.json; '
+        "DROPSCORE_FOLDER or .dropscore unless told otherwise."
+    ),
+]
+
+
+@contextmanager
+def errors_as_text() -> Iterator[None]:
+    """Print an expected error as `code: message` and end with code 1."""
+    try:
+        yield
+    except DropscoreError as error:
+        typer.echo(f"{error.code}: {error.message}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def add(
+    name: Name,
+    estimator: Annotated[
+        Path, typer.Argument(exists=True, help="A fitted estimator (.joblib, .pkl), or a package's folder.")
+    ],
+    sample: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Rows it was trained on, at best all: .csv or .parquet."),
+    ] = None,
+    label_column: Annotated[str | None, typer.Option(help="A column of the sample to leave out.")] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Load .joblib and .pkl files, which can run any code.")
+    ] = False,
+    alias: Annotated[str | None, typer.Option(help="Point this alias at the version.")] = None,
+    no_alias: Annotated[
+        bool, typer.Option("--no-alias", help="Do not make a name's first version its champion.")
+    ] = False,
+    store: Store = None,
+) -> None:
+    """Convert ESTIMATOR, check that it still answers as it did, and register it as the next version of NAME."""
+    with errors_as_text():
+        check_name(name)
+        if alias is not None:
+            check_alias(alias)
+        registry = open_registry(store)
+        before = registry.versions(name)
+        with TemporaryDirectory() as temporary:
+            folder = estimator
+            if not estimator.is_dir():
+                folder = Path(temporary) / name
+                build(estimator, folder, sample, label_column, trust_pickle=trust_pickle)
+            version = registry.add(name, folder)
+        if not (before or no_alias or registry.aliases(name)):
+            registry.set_alias(name, DEFAULT_ALIAS, version.version)
+        if alias is not None:
+            registry.set_alias(name, alias, version.version)
+        registered = "was registered already: nothing new" if version in before else "registered"
+        console.print(f"{version} {registered} ({describe_parity(registry.describe(version))})", soft_wrap=True)
+        if alias not in (None, DEFAULT_ALIAS):
+            console.print(f"{name}@{alias} -> {version.version}", soft_wrap=True)
+        tell_champion(registry, version)
+
+
+@app.command("list")
+def list_models(store: Store = None) -> None:
+    """List the registered models."""
+    with errors_as_text():
+        registry = open_registry(store)
+        table = Table("model", "versions", "aliases")
+        for name in registry.names():
+            table.add_row(name, ", ".join(str(v.version) for v in registry.versions(name)), aliases(registry, name))
+        console.print(table if table.row_count else "no models yet: see `python -m model_store add --help`")
+
+
+@app.command()
+def show(
+    reference: Annotated[str, typer.Argument(help="churn, churn@champion or churn@3.")], store: Store = None
+) -> None:
+    """Show a model's signature, how it was checked, and its name's versions and aliases."""
+    with errors_as_text():
+        registry = open_registry(store)
+        version = registry.resolve(reference)
+        info = registry.describe(version)
+        facts = Table.grid(padding=(0, 2))
+        for fact, value in (
+            ("model", str(version)),
+            ("digest", info.digest),
+            ("created", info.created),
+            ("from", ", ".join(f"{library} {number}" for library, number in info.versions.items())),
+            ("labels", ", ".join(str(label) for label in info.labels) or "none: a regressor"),
+            ("parity", describe_parity(info)),
+            ("size", f"{info.size:,} bytes"),
+            ("versions", ", ".join(str(known.version) for known in registry.versions(version.name))),
+            ("aliases", aliases(registry, version.name) or "none"),
+        ):
+            facts.add_row(fact, escape(value))
+        console.print(facts)
+        columns = Table("", "column", "type", "nulls")
+        for column in info.signature.inputs:
+            columns.add_row("in", escape(column.name), column.type.value, "allowed" if column.nullable else "no")
+        for column in info.signature.outputs:
+            columns.add_row("out", escape(column.name), column.type.value, "")
+        console.print(columns)
+
+
+@app.command("alias")
+def move_alias(
+    name: Name,
+    alias: Annotated[str, typer.Argument(help="Such as champion or challenger.")],
+    version: Annotated[int, typer.Argument(min=1)],
+    store: Store = None,
+) -> None:
+    """Point ALIAS of NAME at VERSION; running apps see it within a minute."""
+    with errors_as_text():
+        registry = open_registry(store)
+        before = registry.aliases(name).get(alias)
+        registry.set_alias(name, alias, version)
+        moved = "" if before in (None, version) else f" (it was {before})"
+        console.print(f"{name}@{alias} -> {version}{moved}", soft_wrap=True)
+
+
+def open_registry(store: str | None) -> Registry:
+    """Return the registry of the storage a command was told to use."""
+    settings = Settings.for_command(store)
+    return Registry(open_storage(settings).blobs, settings.models)
+
+
+def build(
+    estimator: Path, folder: Path, sample: Path | None, label_column: str | None, *, trust_pickle: bool
+) -> PackageInfo:
+    """Package the estimator in a file."""
+    from model_store import package  # noqa: PLC0415  # with what follows, seconds of imports that only `add` needs
+    from model_store.convert import load_estimator  # noqa: PLC0415
+
+    if sample is None:
+        raise SampleInvalidError("give --sample FILE: rows the estimator was trained on (.csv or .parquet)")
+    return package(load_estimator(estimator, trust_pickle=trust_pickle), read_sample(sample, label_column), folder)
+
+
+def read_sample(path: Path, label_column: str | None) -> Any:
+    """Return a sample's rows as a DataFrame, read by pandas, as the training data itself most likely was."""
+    import pandas as pd  # noqa: PLC0415, TID251  # to hand it to model_store.convert
+
+    try:
+        match path.suffix.lower():
+            case ".csv":
+                rows = pd.read_csv(path)
+            case ".parquet":
+                rows = pd.read_parquet(path)
+            case _:
+                raise SampleInvalidError(f"{path.name} is neither .csv nor .parquet")
+    except (OSError, ValueError) as error:  # what pandas and Arrow raise for files they cannot read
+        raise SampleInvalidError(f"{path.name} cannot be read: {type(error).__name__}") from error
+    if label_column is None:
+        return rows
+    if label_column not in rows.columns:
+        raise SampleInvalidError(f"{path.name} has no column {label_column!r} to leave out", column=label_column)
+    return rows.drop(columns=label_column)
+
+
+def describe_parity(info: PackageInfo) -> str:
+    """Say in one line how a package's answers compare with its source's."""
+    parity = info.parity
+    flips = f"{parity.label_flips} label flips, " if info.labels else ""
+    return f"checked on {parity.rows:,} rows: {flips}largest difference {parity.max_abs_difference:.2g}"
+
+
+def tell_champion(registry: Registry, version: ModelVersion) -> None:
+    """Say whether the version is what the bare name means, and how to make it so."""
+    current = registry.aliases(version.name).get(DEFAULT_ALIAS)
+    if current == version.version:
+        console.print(f"{version.name}@{DEFAULT_ALIAS} -> {current}", soft_wrap=True)
+    elif current is None:
+        console.print(f"{version.name} has no {DEFAULT_ALIAS}: its newest version is used", soft_wrap=True)
+    else:
+        console.print(
+            f"{version.name}@{DEFAULT_ALIAS} -> {current}, as before; to move it: "
+            f"python -m model_store alias {version.name} {DEFAULT_ALIAS} {version.version}",
+            soft_wrap=True,
+        )
+
+
+def aliases(registry: Registry, name: str) -> str:
+    """Return a name's aliases in one line."""
+    return ", ".join(f"{alias} -> {number}" for alias, number in sorted(registry.aliases(name).items()))
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m model_store")

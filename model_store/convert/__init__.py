@@ -1,0 +1,36 @@
+"""Converters: a trained model in, an ONNX graph that gives the same answers out.
+
+Importing this package is light: the training libraries are imported by the converter that needs them, where models
+are packaged; a process that serves never imports them.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_store.convert.conversion import NULL_TEXT, Conversion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["NULL_TEXT", "Conversion", "convert", "load_estimator"]
+
+
+def convert(estimator: object, sample: "pd.DataFrame") -> Conversion:
+    """Convert a fitted estimator, with a sample of the rows it was trained on.
+
+    `sample` holds the columns the estimator was fitted on, by name and with their types; more columns, such as the
+    label, are dropped. EstimatorInvalidError and SampleInvalidError name the step or column at fault.
+    """
+    from model_store.convert.sklearn import convert_sklearn  # noqa: PLC0415 - scikit-learn only when used
+
+    return convert_sklearn(estimator, sample)
+
+
+def load_estimator(path: Path, *, trust_pickle: bool) -> object:
+    """Load an estimator from a `.joblib` or `.pkl` file, which runs code: only with `trust_pickle`.
+
+    EstimatorInvalidError otherwise, and for a file that cannot be read.
+    """
+    from model_store.convert.loading import load_pickle  # noqa: PLC0415 - joblib only when used
+
+    return load_pickle(path, trust_pickle=trust_pickle)

@@ -1,0 +1,143 @@
+"""Write an ONNX graph node by node, so that the same calls always give the same bytes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from model_store.signature import Column, ColumnType
+
+# What ONNX Runtime 1.20 and newer load; ai.onnx.ml 5 is the first with tree ensembles in double.
+IR_VERSION = 10
+OPSET = 21
+ML = "ai.onnx.ml"
+ML_OPSET = 5
+
+ELEMENT = {
+    ColumnType.BOOLEAN: TensorProto.BOOL,
+    ColumnType.INTEGER: TensorProto.INT32,
+    ColumnType.LONG: TensorProto.INT64,
+    ColumnType.FLOAT: TensorProto.FLOAT,
+    ColumnType.DOUBLE: TensorProto.DOUBLE,
+    ColumnType.STRING: TensorProto.STRING,
+}
+
+
+class GraphWriter:
+    """Collects nodes and constants; tensors are named by their operator and a running number.
+
+    Names of inputs and outputs are the signature's and never given to anything else.
+    """
+
+    def __init__(self, inputs: Sequence[Column], outputs: Sequence[Column]) -> None:
+        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
+        self._taken = {column.name for column in (*inputs, *outputs)}
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._initializers: list[onnx.TensorProto] = []
+        self._known: dict[bytes, str] = {}
+        self._ml_opset = ML_OPSET
+        self.stock_steps: list[str] = []
+
+    def name(self, hint: str) -> str:
+        """Return `hint` with the first number that makes it a new name."""
+        number = len(self._nodes) + len(self._initializers)
+        while (name := f"{hint}_{number}") in self._taken:
+            number += 1
+        self._taken.add(name)
+        return name
+
+    def constant(self, value: Any, dtype: "type[np.generic] | None" = None) -> str:
+        """Return the name of a constant tensor; equal constants are kept once."""
+        array = np.asarray(value, dtype)
+        content = repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
+        key = (array.dtype.str, array.shape, content)
+        if key not in self._constants:
+            self._constants[key] = name = self.name("constant")
+            self._initializers.append(numpy_helper.from_array(array, name))
+        return self._constants[key]
+
+    def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output and return that tensor's name; an equal node is reused."""
+        node = helper.make_node(operator, list(inputs), [""], domain=domain, **attributes)
+        key = node.SerializeToString(deterministic=True)
+        if key not in self._known:
+            node.output[0] = self._known[key] = self.name(operator.lower())
+            self._nodes.append(node)
+        return self._known[key]
+
+    @staticmethod
+    def attribute(values: NDArray[Any]) -> onnx.TensorProto:
+        """Return a tensor to be the attribute of a node."""
+        return numpy_helper.from_array(values)
+
+    def cast(self, tensor: str, element: int) -> str:
+        """Add a Cast to a TensorProto element type."""
+        return self.node("Cast", tensor, to=element)
+
+    def column(self, tensor: str, index: int) -> str:
+        """Take one column of a [N, width] tensor as [N]."""
+        return self.node("Gather", tensor, self.constant(index, np.int64), axis=1)
+
+    def flat(self, tensor: str) -> str:
+        """Turn [N, 1] into [N]."""
+        return self.node("Reshape", tensor, self.constant([-1], np.int64))
+
+    def total(self, terms: Iterable[str]) -> str:
+        """Add up tensors from first to last; the order is kept, so that sums round as they did in the source."""
+        first, *rest = terms
+        return self.node("Sum", first, *rest) if rest else first
+
+    def take(self, column: Column) -> str:
+        """Return an input's cells as [N, 1], in whatever shape they are fed."""
+        if len(self._inputs) == 1:
+            return column.name
+        return self.node("Reshape", column.name, self.constant([-1, 1], np.int64))
+
+    def give(self, column: Column, tensor: str) -> None:
+        """Make a [N] tensor the output of that column."""
+        self._nodes.append(helper.make_node("Identity", [tensor], [column.name]))
+
+    def graft(self, model: onnx.ModelProto, feeds: Mapping[str, str]) -> list[str]:
+        """Copy another model's nodes in, fed by `feeds` (its input: our tensor); return its outputs' tensors."""
+        for entry in model.opset_import:
+            if entry.domain == ML:
+                self._ml_opset = min(self._ml_opset, entry.version)
+        renamed = dict(feeds)
+        for initializer in model.graph.initializer:
+            copy = onnx.TensorProto()
+            copy.CopyFrom(initializer)
+            copy.name = renamed[initializer.name] = self.name("constant")
+            self._initializers.append(copy)
+        for node in model.graph.node:
+            copied = onnx.NodeProto()
+            copied.CopyFrom(node)
+            copied.name = ""
+            copied.input[:] = [renamed[name] if name else "" for name in node.input]
+            for name in node.output:
+                renamed[name] = self.name(node.op_type.lower()) if name else ""
+            copied.output[:] = [renamed[name] for name in node.output]
+            self._nodes.append(copied)
+        return [renamed[output.name] for output in model.graph.output]
+
+    def model(self) -> onnx.ModelProto:
+        """Return the finished model."""
+        # What mlflow.pyfunc feeds: [N] for each of several columns, [N, 1] for the only one.
+        shape: list[str | int] = ["N"] if len(self._inputs) > 1 else ["N", 1]
+        graph = helper.make_graph(
+            self._nodes,
+            "dropscore",
+            [helper.make_tensor_value_info(c.name, ELEMENT[c.type], shape) for c in self._inputs],
+            [helper.make_tensor_value_info(c.name, ELEMENT[c.type], ["N"]) for c in self._outputs],
+            self._initializers,
+        )
+        domains = {"": OPSET, ML: self._ml_opset}
+        return helper.make_model(
+            graph,
+            producer_name="dropscore",
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid(domain, version) for domain, version in domains.items()],
+        )

@@ -1,0 +1,81 @@
+"""The converter of scikit-learn estimators.
+
+A pipeline is walked step by step (columns.py), each step changing what its columns are (features.py), to the
+estimator at its end (estimators.py), which leaves its answers in the graph (outputs.py). Steps whose arithmetic we
+know are written operation by operation as scikit-learn does it, in double; the rest go through skl2onnx
+(fallback.py).
+"""
+
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from errors import EstimatorInvalidError, SampleInvalidError
+from model_store.convert.conversion import NULL_TEXT, Conversion
+from model_store.convert.graph import GraphWriter
+from model_store.convert.sklearn import estimators
+from model_store.convert.sklearn.features import source_columns
+from model_store.convert.sklearn.inference import infer_signature
+from model_store.convert.sklearn.outputs import Outputs, give
+from model_store.convert.sklearn.source import Source
+from model_store.convert.sklearn.step import Step
+from model_store.signature import Signature
+
+FRAMEWORK = "scikit-learn"
+
+
+def convert_sklearn(estimator: object, sample: pd.DataFrame) -> Conversion:
+    """Convert a fitted scikit-learn estimator; see `model_store.convert.convert`."""
+    step = Step((), _fitted(estimator))
+    if not isinstance(sample, pd.DataFrame):
+        raise SampleInvalidError(f"the sample is a {type(sample).__name__}: pass a pandas DataFrame")
+    outputs = Outputs.of(estimators.final(step))
+    source = Source.of(step, outputs, sample)
+    table = source.table(sample)
+    signature = infer_signature(source, table)
+    graph = _write(source, signature)
+    used = [FRAMEWORK, "numpy", "onnx", "pandas", *(["skl2onnx"] if graph.stock_steps else [])]
+
+    def predict(rows: pa.Table) -> pa.Table:
+        return source.predict(rows, signature)
+
+    return Conversion(
+        graph=graph.model().SerializeToString(deterministic=True),
+        signature=signature,
+        null_text=NULL_TEXT,
+        labels=outputs.labels,
+        framework=FRAMEWORK,
+        versions={name: version(name) for name in used},
+        sample=table.cast(signature.input_schema),
+        predict=predict,
+        stock_steps=tuple(graph.stock_steps),
+    )
+
+
+def _fitted(estimator: Any) -> Any:
+    """Return the estimator, or the best one of a search; EstimatorInvalidError if it is not fitted."""
+    if not isinstance(estimator, BaseEstimator):
+        raise EstimatorInvalidError(
+            f"a {type(estimator).__name__} is no scikit-learn estimator: pass a fitted estimator or Pipeline"
+        )
+    try:
+        check_is_fitted(estimator)
+    except (NotFittedError, TypeError) as error:
+        raise EstimatorInvalidError(
+            f"the {type(estimator).__name__} is not fitted: call its fit() first"
+        ) from error
+    return getattr(estimator, "best_estimator_", estimator)
+
+
+def _write(source: Source, signature: Signature) -> GraphWriter:
+    """Write the graph that computes the signature's outputs from its inputs."""
+    graph = GraphWriter(signature.inputs, signature.outputs)
+    nulls = {column.name: column.null for column in source.columns}
+    blocks = source_columns(graph, signature.inputs, source.feature_names, nulls)
+    give(graph, source.outputs, estimators.predict(source.step, blocks, graph))
+    return graph

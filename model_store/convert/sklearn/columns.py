@@ -1,0 +1,109 @@
+"""Walk what prepares the columns: pipelines, ColumnTransformer, FeatureUnion, and the steps inside of them."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
+    StandardScaler,
+    TargetEncoder,
+)
+
+from model_store.convert.graph import GraphWriter
+from model_store.convert.sklearn import encoders, fallback, imputers, scalers
+from model_store.convert.sklearn.features import Blocks, select
+from model_store.convert.sklearn.step import Step
+
+Converter: TypeAlias = Callable[[Step, Blocks, GraphWriter], Blocks]
+
+
+def transform(step: Step, blocks: Blocks, graph: GraphWriter) -> Blocks:
+    """Convert a fitted transformer: the blocks before it in, the blocks after it out."""
+    if step.model is None or (isinstance(step.model, str) and step.model == "passthrough"):
+        return blocks
+    # By exact type: a subclass may transform differently.
+    converter = _CONVERTERS.get(type(step.model), fallback.transform)
+    return converter(step, blocks, graph)
+
+
+def _pipeline(step: Step, blocks: Blocks, graph: GraphWriter) -> Blocks:
+    for name, model in step.model.steps:
+        blocks = transform(step.inner(name, model), blocks, graph)
+    return blocks
+
+
+def _column_transformer(step: Step, blocks: Blocks, graph: GraphWriter) -> Blocks:
+    """Convert each branch on its own columns; the results stand in the branches' order, the remainder last."""
+    weights = step.model.transformer_weights or {}
+    result: Blocks = ()
+    for name, model, _ in step.model.transformers_:
+        columns = input_columns(step.model, name)
+        if columns and not (isinstance(model, str) and model == "drop"):
+            inner = step.inner(name, model)
+            branch = transform(inner, select(graph, blocks, columns), graph)
+            result += scalers.weigh(inner, branch, graph, weights[name]) if name in weights else branch
+    return result
+
+
+def _feature_union(step: Step, blocks: Blocks, graph: GraphWriter) -> Blocks:
+    weights = step.model.transformer_weights or {}
+    result: Blocks = ()
+    for name, model in step.model.transformer_list:
+        if isinstance(model, str) and model == "drop":
+            continue
+        inner = step.inner(name, model)
+        branch = transform(inner, blocks, graph)
+        result += scalers.weigh(inner, branch, graph, weights[name]) if name in weights else branch
+    return result
+
+
+def _function(step: Step, blocks: Blocks, _: GraphWriter) -> Blocks:
+    """Convert the FunctionTransformer without a function: that is how a ColumnTransformer passes columns on."""
+    if step.model.func is not None:
+        raise step.refuse(
+            "runs a Python function, which no graph can: do that before the file is written, or use a transformer "
+            "of scikit-learn instead"
+        )
+    return blocks
+
+
+def input_columns(transformer: Any, name: str) -> list[int]:
+    """Return the places of the columns that a ColumnTransformer's branch takes."""
+    # The selector itself may be a name, a list, a slice, a mask or a callable: scikit-learn keeps what it came to.
+    return [int(column) for column in transformer._transformer_to_input_indices[name]]  # noqa: SLF001 - see above
+
+
+def used_columns(model: Any, count: int) -> list[int]:
+    """Return which of its `count` input columns an estimator reads at all: not those a ColumnTransformer drops."""
+    while isinstance(model, Pipeline):
+        model = model.steps[0][1]
+    if not isinstance(model, ColumnTransformer):
+        return list(range(count))
+    branches = [
+        name for name, branch, _ in model.transformers_ if not (isinstance(branch, str) and branch == "drop")
+    ]
+    return sorted({column for name in branches for column in input_columns(model, name)})
+
+
+_CONVERTERS: dict[type, Converter] = {
+    ColumnTransformer: _column_transformer,
+    FeatureUnion: _feature_union,
+    FunctionTransformer: _function,
+    MaxAbsScaler: scalers.max_abs,
+    MinMaxScaler: scalers.min_max,
+    OneHotEncoder: encoders.one_hot,
+    OrdinalEncoder: encoders.ordinal,
+    Pipeline: _pipeline,
+    RobustScaler: scalers.robust,
+    SimpleImputer: imputers.simple,
+    StandardScaler: scalers.standard,
+    TargetEncoder: encoders.target,
+}

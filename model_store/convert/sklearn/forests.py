@@ -1,0 +1,153 @@
+"""DecisionTree, RandomForest, ExtraTrees and GradientBoosting: trees that compare float32 values with doubles."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+from sklearn.dummy import DummyClassifier, DummyRegressor
+
+from model_store.convert.graph import GraphWriter
+from model_store.convert.sklearn import outputs
+from model_store.convert.sklearn.features import Blocks, Precision, Rows
+from model_store.convert.sklearn.outputs import Answer, Outputs
+from model_store.convert.sklearn.step import Step
+from model_store.convert.sklearn.trees import Tree, chunked_sum, gather_features, leaf_sum
+
+_GROUP = 20
+"""Trees whose leaves are looked up together."""
+
+
+def tree_classifier(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
+    """Convert a DecisionTreeClassifier."""
+    return _vote(step, blocks, graph, [step.model.tree_])
+
+
+def forest_classifier(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
+    """Convert a RandomForestClassifier or ExtraTreesClassifier."""
+    return _vote(step, blocks, graph, [estimator.tree_ for estimator in step.model.estimators_])
+
+
+def tree_regressor(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
+    """Convert a DecisionTreeRegressor."""
+    return _mean(step, blocks, graph, [step.model.tree_])
+
+
+def forest_regressor(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
+    """Convert a RandomForestRegressor or ExtraTreesRegressor."""
+    return _mean(step, blocks, graph, [estimator.tree_ for estimator in step.model.estimators_])
+
+
+def boosting_classifier(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
+    """Convert a GradientBoostingClassifier; at a raw score of exactly zero it says the second class."""
+    raw = _boost(step, blocks, graph)
+    if not Outputs.of(step).binary:
+        return outputs.softmax(graph, raw)
+    if step.model.loss == "exponential":  # its raw score is half the log odds
+        return outputs.logistic(graph, graph.node("Mul", raw, graph.constant(2.0, np.float64)), equal=True)
+    return outputs.logistic(graph, raw, equal=True)
+
+
+def boosting_regressor(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
+    """Convert a GradientBoostingRegressor."""
+    return outputs.regression(graph, _boost(step, blocks, graph))
+
+
+def _read(tree: Any, value: Rows) -> Tree:
+    """Read scikit-learn's arrays of a tree, with what each leaf is to give, [nodes]."""
+    nodes = np.arange(tree.node_count)
+    leaf = tree.children_left < 0
+    return Tree(
+        feature=tree.feature.astype(np.int64),
+        threshold=tree.threshold.astype(np.float64),
+        left=np.where(leaf, nodes, tree.children_left),
+        right=np.where(leaf, nodes, tree.children_right),
+        missing_left=tree.missing_go_to_left.astype(bool),
+        value=value,
+    )
+
+
+def _mean(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any]) -> Answer:
+    trees = [_read(source, source.value[:, 0, 0]) for source in sources]
+    features = gather_features(step, blocks, graph, trees, Precision.WIDENED)
+    return outputs.regression(graph, _divide(graph, chunked_sum(graph, features, trees), len(trees)))
+
+
+def _vote(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any]) -> Answer:
+    """Add up each tree's shares of the classes and take the first largest.
+
+    Small leaves make ties common enough to matter: two classes whose shares are equal but for the rounding of their
+    sums. So the sums must round as scikit-learn's do: tree by tree, from the first to the last, class by class.
+    """
+    binary = Outputs.of(step).binary
+    leaves = [np.flatnonzero(source.children_left < 0) for source in sources]
+    shares = [source.value[leaf, 0, :] for source, leaf in zip(sources, leaves, strict=True)]
+    if binary and all(np.isin(share, (0.0, 1.0)).all() for share in shares):
+        return _count(step, blocks, graph, sources)
+    # A leaf of a TreeEnsemble gives one number: here its own, by which the graph looks its shares up.
+    trees = [_read(source, _numbered(source, leaf)) for source, leaf in zip(sources, leaves, strict=True)]
+    features = gather_features(step, blocks, graph, trees, Precision.SINGLE)
+    numbers = [leaf_sum(graph, features, [tree]) for tree in trees]
+    mean = _divide(graph, _add_shares(graph, numbers, shares), len(trees))
+    second = graph.node("Gather", mean, graph.constant([1], np.int64), axis=1)
+    return Answer(outputs.argmax(graph, mean), second if binary else mean)
+
+
+def _count(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any]) -> Answer:
+    """Count votes for the second of two classes, if each leaf knows one only: whole numbers add up in any order."""
+    trees = [_read(source, source.value[:, 0, 1]) for source in sources]
+    features = gather_features(step, blocks, graph, trees, Precision.SINGLE)
+    votes = graph.cast(chunked_sum(graph, features, trees), TensorProto.DOUBLE)
+    return Answer(outputs.above(graph, votes, len(trees) / 2), _divide(graph, votes, len(trees)))
+
+
+def _numbered(tree: Any, leaves: NDArray[np.int64]) -> Rows:
+    """Give each leaf its number as its value: [nodes]."""
+    numbers = np.zeros(tree.node_count)
+    numbers[leaves] = np.arange(len(leaves))
+    return numbers
+
+
+def _add_shares(graph: GraphWriter, numbers: Sequence[str], shares: Sequence[Rows]) -> str:
+    """Look up the shares of each tree's leaf and add them up in the trees' order: [N, 1] per tree to [N, classes].
+
+    ReduceSum along the first axis adds one row of the tensor after the other, as Sum does its inputs, but with far
+    fewer nodes; in groups, so that a million rows at once do not need the leaves of all trees in memory.
+    """
+    total: list[str] = []
+    for start in range(0, len(numbers), _GROUP):
+        group, tables = numbers[start : start + _GROUP], shares[start : start + _GROUP]
+        stacked = graph.node("Concat", *group, axis=0)
+        places = graph.cast(
+            graph.node("Reshape", stacked, graph.constant([len(group), -1], np.int64)), TensorProto.INT32
+        )
+        firsts = np.cumsum([0, *(len(table) for table in tables[:-1])]).reshape(-1, 1)
+        places = graph.node("Add", places, graph.constant(firsts, np.int32))
+        found = graph.node("Gather", graph.constant(np.concatenate(tables), np.float64), places, axis=0)
+        terms = graph.node("Concat", *total, found, axis=0) if total else found
+        total = [graph.node("ReduceSum", terms, graph.constant([0], np.int64), keepdims=1)]
+    return graph.node("Squeeze", *total, graph.constant([0], np.int64))
+
+
+def _divide(graph: GraphWriter, tensor: str, count: int) -> str:
+    return graph.node("Div", tensor, graph.constant(count, np.float64)) if count > 1 else tensor
+
+
+def _boost(step: Step, blocks: Blocks, graph: GraphWriter) -> str:
+    """Add the first guess and the trees, each times the learning rate: [N, 1], or [N, classes]."""
+    model = step.model
+    if not (isinstance(model.init_, DummyClassifier | DummyRegressor) or model.init_ == "zero"):
+        raise step.refuse(
+            f"starts from the estimator init={type(model.init_).__name__}: only init=None and 'zero' are converted"
+        )
+    # The guess is the same for every row, so any row will do to ask for it.
+    first = model._raw_predict_init(np.zeros((1, model.n_features_in_), dtype=np.float32))[0]  # noqa: SLF001
+    columns = [
+        [_read(stage.tree_, stage.tree_.value[:, 0, 0] * model.learning_rate) for stage in stages]
+        for stages in model.estimators_.T
+    ]
+    trees = [tree for trees in columns for tree in trees]
+    features = gather_features(step, blocks, graph, trees, Precision.WIDENED)
+    sums = [chunked_sum(graph, features, trees, float(start)) for trees, start in zip(columns, first, strict=True)]
+    return sums[0] if len(sums) == 1 else graph.node("Concat", *sums, axis=1)

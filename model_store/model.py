@@ -1,0 +1,186 @@
+"""A loaded model: rows in, answers out. The only room of ONNX Runtime."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from errors import ColumnMissingError, ColumnTypeError, PackageInvalidError
+from model_store.golden import GoldenRows
+from model_store.packages import GRAPH, PackageInfo, read_package
+from model_store.signature import Column, ColumnType, Signature
+
+CHUNK_ROWS = 4096
+"""Rows of one call of ONNX Runtime: measured best, as what it makes in between stays in the processor's cache."""
+
+_TENSORS = {
+    ColumnType.BOOLEAN: ("tensor(bool)", np.dtype(np.bool_)),
+    ColumnType.INTEGER: ("tensor(int32)", np.dtype(np.int32)),
+    ColumnType.LONG: ("tensor(int64)", np.dtype(np.int64)),
+    ColumnType.FLOAT: ("tensor(float)", np.dtype(np.float32)),
+    ColumnType.DOUBLE: ("tensor(double)", np.dtype(np.float64)),
+    ColumnType.STRING: ("tensor(string)", np.dtype(np.object_)),
+    ColumnType.DATETIME: ("tensor(int64)", np.dtype(np.int64)),
+}
+"""What carries each column type: ONNX Runtime's name for it, and numpy's. Datetimes are microseconds since 1970."""
+
+_Feed = Callable[[pa.Array], npt.NDArray[Any]]
+
+
+class OpenGraph:
+    """A graph that answers for a signature, on as many threads at once as call it; one thread of work each.
+
+    PackageInvalidError if ONNX Runtime cannot open the graph, or it does not take and give the signature's columns.
+    """
+
+    def __init__(self, path: Path, signature: Signature, null_text: str) -> None:
+        import onnxruntime as ort  # noqa: PLC0415  # cold start: most processes import this module and never score
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1  # our threads each bring their own block: two levels would only compete
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3  # errors: warnings speak of optimisations that nobody here can act on
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise PackageInvalidError(f"ONNX Runtime cannot open {path.name}: {error}") from error
+        _check_tensors(path.name, "input", signature.inputs, self._session.get_inputs())
+        _check_tensors(path.name, "output", signature.outputs, self._session.get_outputs())
+        self._inputs = signature.input_schema
+        self._outputs = signature.output_schema
+        self._no_answers = pa.RecordBatch.from_pylist([], schema=self._outputs)
+        shapes = {
+            tensor.name: (-1, 1) if len(tensor.shape) == 2 else (-1,) for tensor in self._session.get_inputs()
+        }
+        self._feeds = [(column.name, _feed(column, null_text, shapes[column.name])) for column in signature.inputs]
+        self._output_names = [column.name for column in signature.outputs]
+        self._gives = [(column.type.arrow, _TENSORS[column.type][1]) for column in signature.outputs]
+
+    def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the answers, in the output schema, for rows in the input schema; see Model.predict."""
+        if not batch.schema.equals(self._inputs):
+            _check_batch(batch.schema, self._inputs)
+        rows = batch.num_rows
+        if rows == 0:
+            return self._no_answers
+        if rows <= CHUNK_ROWS:
+            return self._answer(batch)
+        return pa.concat_batches(
+            [self._answer(batch.slice(start, CHUNK_ROWS)) for start in range(0, rows, CHUNK_ROWS)]
+        )
+
+    def _answer(self, chunk: pa.RecordBatch) -> pa.RecordBatch:
+        """Run the graph once, on at least one row."""
+        feeds = {name: feed(cells) for (name, feed), cells in zip(self._feeds, chunk.columns, strict=True)}
+        try:
+            answers = self._session.run(self._output_names, feeds)
+        except Exception as error:  # ONNX Runtime's errors share no base class, and may quote a cell
+            raise PackageInvalidError(f"ONNX Runtime failed on these rows: {type(error).__name__}") from error
+        rows = chunk.num_rows
+        columns = [
+            _to_arrow(values, arrow, dtype, rows)
+            for values, (arrow, dtype) in zip(answers, self._gives, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=self._outputs)
+
+
+class Model:
+    """A verified package, loaded once and shared by every thread; it holds no state of any call."""
+
+    def __init__(self, metadata: PackageInfo, graph: OpenGraph) -> None:
+        self.metadata = metadata
+        self.digest = metadata.digest
+        self.signature = metadata.signature
+        self._graph = graph
+
+    @classmethod
+    def open(cls, folder: Path) -> "Model":
+        """Verify the package in `folder` and load it; its golden rows must still get the source model's answers.
+
+        PackageInvalidError for a package that is damaged, unsafe, from a newer Dropscore, or answers differently.
+        """
+        info = read_package(folder)
+        graph = OpenGraph(folder / GRAPH, info.signature, info.null_text)
+        GoldenRows.read(info).check(graph.predict)
+        return cls(info, graph)
+
+    def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return one row of answers, in `signature.output_schema`, for each row of `batch`.
+
+        `batch` has the columns of `signature.input_schema`, in order, any number of rows. ColumnMissingError or
+        ColumnTypeError if it has not, or has nulls in a column that takes none. PackageInvalidError if the graph
+        itself fails.
+        """
+        return self._graph.predict(batch)
+
+
+def _feed(column: Column, null_text: str, shape: tuple[int, ...]) -> _Feed:
+    """Return the function that turns a column's n cells into the array its tensor takes: [n], or [n, 1]."""
+
+    def numbers(cells: pa.Array) -> npt.NDArray[Any]:
+        array: npt.NDArray[Any] = cells.to_numpy(zero_copy_only=False)  # nulls, if any, become NaN
+        return array.reshape(shape)
+
+    def texts(cells: pa.Array) -> npt.NDArray[Any]:
+        return numbers(pc.fill_null(cells, null_text) if cells.null_count else cells)
+
+    def never_null(cells: pa.Array) -> npt.NDArray[Any]:
+        if cells.null_count:
+            raise ColumnTypeError(
+                f"column {column.name!r} has nulls, and the model takes none there", column=column.name
+            )
+        return numbers(cells)
+
+    def times(cells: pa.Array) -> npt.NDArray[Any]:
+        return never_null(cells.view(pa.int64()))
+
+    return {
+        ColumnType.DOUBLE: numbers,
+        ColumnType.FLOAT: numbers,
+        ColumnType.STRING: texts,
+        ColumnType.DATETIME: times,
+    }.get(column.type, never_null)
+
+
+def _to_arrow(values: npt.NDArray[Any], arrow: pa.DataType, dtype: np.dtype[Any], rows: int) -> pa.Array:
+    """Return an output tensor as an Arrow array, without copying numbers."""
+    if values.shape != (rows,) or values.dtype != dtype:
+        raise PackageInvalidError(f"the graph gave {values.dtype}{list(values.shape)} for {rows} rows of {arrow}")
+    if dtype.kind in "bO":  # Arrow's booleans are bits, its strings one buffer
+        return pa.array(values, arrow)
+    return pa.Array.from_buffers(arrow, rows, [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _check_tensors(graph: str, side: str, columns: tuple[Column, ...], tensors: list[Any]) -> None:
+    """Raise PackageInvalidError unless the graph has exactly these columns, of these types."""
+    expected = {column.name: _TENSORS[column.type][0] for column in columns}
+    found = {tensor.name: tensor.type for tensor in tensors}
+    for name in expected | found:
+        if expected.get(name) != found.get(name):
+            raise PackageInvalidError(
+                f"{side} {name!r} is {found.get(name, 'not there')} in {graph}, and "
+                f"{expected.get(name, 'not there')} in the signature"
+            )
+
+
+def _check_batch(schema: pa.Schema, expected: pa.Schema) -> None:
+    """Raise unless the columns' names, order and types are right; whether they may be null is seen in the cells."""
+    for place, field in enumerate(expected):
+        if place >= len(schema.names) or schema.names[place] != field.name:
+            raise ColumnMissingError(
+                f"column {field.name!r} is not number {place + 1} of what was given to the model", column=field.name
+            )
+        if schema.types[place] != field.type:
+            raise ColumnTypeError(
+                f"column {field.name!r} is {schema.types[place]}, and the model takes {field.type}",
+                column=field.name,
+            )
+    if len(schema.names) > len(expected.names):
+        extra = schema.names[len(expected.names)]
+        raise ColumnTypeError(f"column {extra!r} is none of the model's inputs", column=extra)

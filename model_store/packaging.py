@@ -1,0 +1,89 @@
+"""Build a package from a conversion: nothing is left in place unless it passes the parity gate."""
+
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from errors import PackageInvalidError, SampleInvalidError
+from model_store.convert.conversion import Conversion
+from model_store.golden import GOLDEN_ROWS, golden_entry
+from model_store.mlmodel import mlflow_files
+from model_store.model import Model, OpenGraph
+from model_store.packages import GRAPH, MANIFEST, FileEntry, PackageInfo
+from model_store.parity import TOLERANCE, check_parity
+from model_store.training import summarise
+from model_store.trials import make_trials
+
+EXAMPLE_ROWS = 5
+"""Rows of input_example.json."""
+
+
+def build_package(conversion: Conversion, folder: Path, *, tolerance: float = TOLERANCE) -> PackageInfo:
+    """Write a model as a package in `folder`; it appears whole or not at all, in place of an older one.
+
+    ParityError if the graph's answers differ from the source's (see model_store.parity); SampleInvalidError if the
+    sample has no rows; PackageInvalidError if the graph cannot be served, or `folder` holds something else.
+    """
+    folder = folder.absolute()
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PackageInvalidError(f"{folder} is there and is no package: choose another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = folder.parent / f".{folder.name}-{uuid4().hex}"
+    building.mkdir()
+    try:
+        _write(conversion, building, tolerance)
+        model = Model.open(building)  # exactly as a serving process will
+        _move(building, folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)  # gone already if all went well
+    return model.metadata
+
+
+def _write(conversion: Conversion, folder: Path, tolerance: float) -> None:
+    """Write all files of the package; ParityError before the manifest is there."""
+    if not len(conversion.sample):
+        raise SampleInvalidError("the sample has no rows: give rows the model was trained on")
+    signature, graph = conversion.signature, folder / GRAPH
+    graph.write_bytes(conversion.graph)
+    trials = make_trials(conversion.sample, signature, conversion.predict)
+    parity = check_parity(
+        trials,
+        OpenGraph(graph, signature, conversion.null_text).predict,
+        classifier=bool(conversion.labels),
+        tolerance=tolerance,
+    )
+    golden = trials.evenly(GOLDEN_ROWS)
+    created = datetime.now(UTC)
+    info = PackageInfo(
+        signature=signature,
+        labels=conversion.labels,
+        null_text=conversion.null_text,
+        framework=conversion.framework,
+        versions=conversion.versions,
+        created=created.isoformat(),
+        parity=parity,
+        golden=golden_entry(trials.rows.take(golden), trials.answers.take(golden)),
+        training=summarise(conversion.sample),
+        files={GRAPH: FileEntry.of(graph)},
+    )
+    example = conversion.sample.slice(0, EXAMPLE_ROWS)
+    files = mlflow_files(
+        signature, example, versions=conversion.versions, created=created, digest=info.digest, graph=GRAPH
+    )
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    entries = {name: FileEntry.of(folder / name) for name in (GRAPH, *files)}
+    (folder / MANIFEST).write_bytes(replace(info, files=entries).to_manifest())
+
+
+def _move(building: Path, folder: Path) -> None:
+    """Put the finished package in place of whatever package is there."""
+    if (folder / MANIFEST).is_file():
+        old = building.with_name(f"{building.name}-old")
+        folder.rename(old)
+        building.rename(folder)
+        shutil.rmtree(old)
+    else:
+        building.rename(folder)

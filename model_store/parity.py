@@ -1,0 +1,80 @@
+"""The parity gate: what is served must answer as what was trained."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from errors import ParityError
+from model_store.comparison import Comparison, compare
+from model_store.packages import ParityReport
+from model_store.trials import Trials
+
+TOLERANCE = 1e-5
+"""The largest difference a package may have: absolute for probabilities, relative for regressions. Flips: none."""
+
+
+def check_parity(
+    trials: Trials,
+    predict: Callable[[pa.RecordBatch], pa.RecordBatch],
+    *,
+    classifier: bool,
+    tolerance: float = TOLERANCE,
+) -> ParityReport:
+    """Put the trials to the packaged model's `predict` and return how its answers differ from the source's.
+
+    ParityError for any label flip, or a difference above `tolerance`; it names the worst row, the output, and the
+    input column to blame where there is one.
+    """
+    answers = predict(trials.rows.combine_chunks().to_batches()[0])
+    comparison = compare(trials.answers, answers, classifier=classifier)
+    failing = comparison.failing(tolerance)
+    if failing.any():
+        raise ParityError(_verdict(trials, comparison, failing, tolerance))
+    rows = len(trials.rows)
+    largest = {name: float(differences.max()) for name, differences in comparison.absolute.items()}
+    worst = max(largest, key=lambda name: largest[name], default=None)
+    numbers = np.concatenate(list(comparison.absolute.values())) if largest else np.zeros(1)
+    flips = int(sum(mask.sum() for mask in comparison.flips.values()))
+    return ParityReport(
+        rows=rows,
+        max_abs_difference=max(largest.values(), default=0.0),
+        mean_abs_difference=float(numbers.mean()),
+        label_flips=flips,
+        flips_per_million=flips / rows * 1e6,
+        worst_column=worst if worst is not None and largest[worst] > 0 else None,
+        tolerance=tolerance,
+        refused=trials.refused,
+    )
+
+
+def _verdict(trials: Trials, comparison: Comparison, failing: npt.NDArray[np.bool_], tolerance: float) -> str:
+    """Say which row and output are worst, in how many rows, and which input is to blame."""
+    flipped = np.logical_or.reduce([np.zeros(len(failing), bool), *comparison.flips.values()])
+    weighed = np.maximum.reduce([np.zeros(len(failing)), *comparison.weighed.values()])
+    row = int(np.argmax(np.where(flipped, np.inf, weighed)))
+    column, difference = comparison.worst(row, tolerance)
+    group = trials.group_of(row)
+    how = "another label" if difference is None else f"a difference of {difference:.3g}"
+    text = (
+        f"the converted model does not answer as the source model does: {failing.sum()} of {len(failing)} trial "
+        f"rows are off, {flipped.sum()} of them with another label; worst is {column!r} with {how} in row "
+        f"{row - group.start + 1} of {group.name}"
+    )
+    if blamed := _blame(trials, failing):
+        text += f"; only rows with {blamed} are off: look at what the model does with that column"
+    return f"{text} (tolerance {tolerance:g})"
+
+
+def _blame(trials: Trials, failing: npt.NDArray[np.bool_]) -> str | None:
+    """Return the narrowest description, "nulls in 'age'", that holds for every failing row; None if none does."""
+    suspects: dict[str, npt.NDArray[np.bool_]] = {}
+    for name in trials.rows.column_names:
+        suspects[f"nulls in {name!r}"] = trials.rows[name].is_null().to_numpy()
+    places = np.arange(len(failing))
+    for group in trials.groups:
+        if group.column is not None and group.name not in suspects:
+            suspects[group.name] = (group.start <= places) & (places < group.stop)
+    guilty = [name for name, mask in suspects.items() if not (failing & ~mask).any()]
+    return min(guilty, key=lambda name: int(suspects[name].sum()), default=None)

@@ -1,0 +1,138 @@
+"""The parity gate refuses what does not answer as the source, and says where to look."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from errors import ParityError, SampleInvalidError
+from model_store.comparison import compare
+from model_store.packages import read_package
+from model_store.packaging import build_package
+from model_store.trials import SAMPLE_ROWS, make_trials
+
+
+def build(conversion, tmp_path, **options):
+    return build_package(conversion, tmp_path / "package", **options)
+
+
+def test_a_model_that_agrees_passes_with_its_report(packages):
+    """The report travels in the package: rows compared, differences, flips."""
+    parity = read_package(packages()).parity
+    assert parity.max_abs_difference < 1e-12
+    assert (parity.label_flips, parity.flips_per_million, parity.refused) == (0, 0, ())
+    assert parity.tolerance == 1e-5
+
+
+def test_a_difference_above_the_tolerance_leaves_nothing_behind(hand_conversion, tmp_path):
+    """The folder never appears if the gate fails, and nor does anything beside it."""
+    with pytest.raises(ParityError, match=r"off.* worst is 'probability_leave' with a difference of"):
+        build(hand_conversion(graph={"bias": -2.0002}), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tolerance_can_be_given_and_holds_at_load_too(hand_conversion, tmp_path):
+    """A package that was accepted with a wider tolerance can be opened with it."""
+    info = build(hand_conversion(graph={"bias": -2.0002}), tmp_path, tolerance=1e-3)
+    assert 1e-5 < info.parity.max_abs_difference < 1e-3
+    assert info.parity.worst_column == "probability_leave"
+
+
+def test_one_flipped_label_is_one_too_many(hand_conversion, tmp_path):
+    """No tolerance excuses a label that changes."""
+    with pytest.raises(ParityError, match="with another label in row"):
+        build(hand_conversion(graph={"bias": -1.9}), tmp_path, tolerance=1.0)
+
+
+@pytest.mark.parametrize(
+    ("column", "difference"),
+    [
+        ("age", {"age": lambda cells: pc.fill_null(cells, 41.0)}),
+        ("plan", {"plan": lambda cells: pc.fill_null(cells, "pro")}),
+    ],
+)
+def test_blame_falls_on_the_column_whose_nulls_differ(conversion, tmp_path, column, difference):
+    """Where only rows with nulls in one column are off, the message names it."""
+
+    def predict(rows: pa.Table) -> pa.Table:
+        for name, change in difference.items():
+            place = rows.schema.get_field_index(name)
+            rows = rows.set_column(place, name, change(rows[name]))
+        return conversion.predict(rows)
+
+    with pytest.raises(ParityError, match=f"only rows with nulls in '{column}' are off"):
+        build(replace(conversion, predict=predict), tmp_path)
+
+
+def test_blame_falls_on_unseen_categories(conversion, tmp_path):
+    """Unseen categories are tried even if the sample has none."""
+
+    def predict(rows: pa.Table) -> pa.Table:
+        known = pc.is_in(rows["plan"], pa.array(["basic", "plus", "pro", None]))
+        return conversion.predict(rows.set_column(3, "plan", pc.if_else(known, rows["plan"], "basic")))
+
+    with pytest.raises(ParityError, match="only rows with an unseen category in 'plan' are off"):
+        build(replace(conversion, predict=predict), tmp_path)
+
+
+def test_rows_the_source_refuses_are_reported_not_compared(conversion, tmp_path):
+    """A source that raises for unseen categories has no answer to hold the graph to; the report says so."""
+
+    def predict(rows: pa.Table) -> pa.Table:
+        if not pc.all(pc.is_in(rows["plan"], pa.array(["basic", "plus", "pro", None]))).as_py():
+            raise ValueError("Found unknown categories")
+        return conversion.predict(rows)
+
+    info = build(replace(conversion, predict=predict), tmp_path)
+    assert info.parity.refused == ("an unseen category in 'plan'",)
+
+
+def test_a_sample_without_rows_is_refused(conversion, tmp_path):
+    """Nothing can be checked without a row to ask about."""
+    with pytest.raises(SampleInvalidError, match="no rows"):
+        build(replace(conversion, sample=conversion.sample.slice(0, 0)), tmp_path)
+
+
+def test_trials_are_bounded_and_the_same_each_time(conversion):
+    """A large sample is thinned evenly, without chance."""
+    sample = pa.concat_tables([conversion.sample] * 50)
+    first, second = (make_trials(sample, conversion.signature, conversion.predict) for _ in range(2))
+    assert first.groups[0].stop == SAMPLE_ROWS
+    assert [group.name for group in first.groups[1:]] == [
+        "nulls in 'age'",
+        "nulls in 'plan'",
+        "an unseen category in 'plan'",
+        "nulls in every column that may have them",
+    ]
+    assert first.rows.equals(second.rows)
+    assert len(set(first.evenly(20))) == 20
+
+
+def answers(**columns):
+    return pa.table(columns)
+
+
+def test_regressions_are_compared_relative_to_their_size():
+    """A hundredth of a million is nothing; the same of a thousandth is everything."""
+    large = compare(answers(prediction=[1e6, 2e6]), answers(prediction=[1e6 + 0.01, 2e6]), classifier=False)
+    small = compare(answers(prediction=[1e-3, 2e-3]), answers(prediction=[1e-3 + 1e-5, 2e-3]), classifier=False)
+    near_zero = compare(answers(prediction=[1e-20, 1.0]), answers(prediction=[3e-20, 1.0]), classifier=False)
+    assert not large.failing(1e-5).any()
+    assert small.failing(1e-5).tolist() == [True, False]
+    assert not near_zero.failing(1e-5).any()
+
+
+def test_numbers_that_are_none_are_equal_only_to_themselves():
+    """NaN for NaN is agreement; NaN for a number, or another infinity, is not."""
+    source = answers(prediction=[np.nan, np.nan, np.inf, np.inf])
+    ours = answers(prediction=[np.nan, 1.0, np.inf, -np.inf])
+    assert compare(source, ours, classifier=False).failing(1e-5).tolist() == [False, True, False, True]
+
+
+def test_a_classifiers_numeric_labels_are_labels():
+    """Labels that are numbers are compared as labels, however near they are."""
+    comparison = compare(answers(prediction=[1.0, 2.0]), answers(prediction=[1.0, 2.0 + 1e-9]), classifier=True)
+    assert comparison.flips["prediction"].tolist() == [False, True]
+    assert comparison.failing(1.0).tolist() == [False, True]
