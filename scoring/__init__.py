@@ -1,0 +1,1 @@
+"""Streams of rows: job -> blocks -> [read, conform, score, encode] -> commit -> receipt."""

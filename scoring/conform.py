@@ -1,0 +1,172 @@
+"""Make a block's columns what the model's signature says, and reject the rows that cannot be."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from errors import ColumnMissingError, ColumnTypeError
+from model_store import Column, ColumnType, Signature
+from scoring.rejects import NULL, TYPE, Fault, Rejects
+
+_READS_AS = {
+    ColumnType.BOOLEAN: "true or false",
+    ColumnType.INTEGER: "a whole number of 32 bits",
+    ColumnType.LONG: "a whole number of 64 bits",
+    ColumnType.FLOAT: "a number",
+    ColumnType.DOUBLE: "a number",
+    ColumnType.STRING: "text",
+    ColumnType.DATETIME: "a date and time such as 2026-11-20T12:00:00",
+}
+
+
+def check_columns(signature: Signature, schema: pa.Schema, file: str, *, hint: str = "") -> None:
+    """Raise ColumnMissingError or ColumnTypeError where no row of a table of this schema could be scored.
+
+    `schema` has the file's own columns, all of them; columns the model does not know are ignored.
+    `hint` is what to say behind the names of missing columns.
+    """
+    missing = [c.name for c in signature.inputs if c.required and c.name not in schema.names]
+    if missing:
+        # Where none of the names is known, the "header" may well be a row of data: it is not repeated.
+        strange = not any(c.name in schema.names for c in signature.inputs)
+        has = f"{len(schema.names)} others" if strange else _named(schema.names)
+        raise ColumnMissingError(
+            f"{_named(missing)} the model needs {'is' if len(missing) == 1 else 'are'} not in the file, "
+            f"which has {has}{hint}",
+            file=file,
+            column=missing[0],
+        )
+    for column in signature.inputs:
+        if column.name not in schema.names:
+            continue
+        found = schema.field(column.name).type
+        if pa.types.is_dictionary(found):
+            found = found.value_type
+        if not _FITS[column.type](found):
+            raise ColumnTypeError(
+                f"column {column.name!r} is {found}, the model takes {column.type.value}: {_READS_AS[column.type]}",
+                file=file,
+                column=column.name,
+            )
+
+
+def conform(columns: Mapping[str, pa.Array], signature: Signature, rows: int, rejects: Rejects) -> pa.RecordBatch:
+    """Return `rows` rows in the signature's input schema; cells that do not fit are added to `rejects`.
+
+    `columns` holds arrays of any type that `check_columns` lets through. Values are only converted where nothing is
+    lost. Rejected rows are still in the batch, with nulls or whatever they held: filter them out before scoring.
+    """
+    arrays = [_column(columns, column, rows, rejects) for column in signature.inputs]
+    return pa.RecordBatch.from_arrays(arrays, schema=signature.input_schema)
+
+
+def _column(columns: Mapping[str, pa.Array], column: Column, rows: int, rejects: Rejects) -> pa.Array:
+    if column.name not in columns:
+        array = pa.nulls(rows, column.type.arrow)
+    else:
+        array = columns[column.name]
+        if pa.types.is_integer(column.type.arrow) and pa.types.is_floating(array.type):
+            array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)  # pandas' way to say null
+        if array.type != column.type.arrow:
+            array, lost = cast(array, column.type.arrow)
+            if lost.any():
+                rejects.add_all(lost, type_fault(column))
+    if not column.nullable:
+        # A NaN is as missing as a null to every model that takes neither.
+        empty = pc.is_null(array, nan_is_null=True)
+        if pc.any(empty).as_py():
+            message = "the value is missing where the model takes none"
+            rejects.add_all(empty.to_numpy(zero_copy_only=False), Fault(NULL, column.name, message))
+    return array
+
+
+def type_fault(column: Column) -> Fault:
+    """Return the fault of a cell that is not of its column's type."""
+    return Fault(TYPE, column.name, f"the value is not {_READS_AS[column.type]}")
+
+
+def cast(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, np.ndarray]:
+    """Convert to `target` where no value changes; return the array and a mask of the cells that could not be.
+
+    Those cells are null in the array. Whole numbers and decimals are rounded to floating point, as they are when
+    read from text, and as the source framework rounded them.
+    """
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_decimal(array.type):
+        array = pc.cast(array, pa.decimal256(76, array.type.scale))  # the narrow ones have few functions
+    safe = not (pa.types.is_floating(target) and _is_number(array.type))
+    try:
+        return pc.cast(array, target, safe=safe), np.zeros(len(array), bool)
+    except pa.ArrowInvalid:
+        pass  # some cell does not fit: find out which
+    # Bad cells repeat far more often than they differ, so each distinct value is tried once.
+    codes = array.dictionary_encode()
+    values = codes.dictionary
+    fits = np.zeros(len(values), bool)
+    _mark_castable(values, target, fits, 0, len(values))
+    good = pc.cast(pc.if_else(pa.array(fits), values, pa.scalar(None, values.type)), target)
+    bad = np.zeros(len(array), bool)
+    known = ~codes.indices.is_null().to_numpy(zero_copy_only=False)
+    bad[known] = ~fits[codes.indices.drop_null().to_numpy()]
+    return good.take(codes.indices), bad
+
+
+def _mark_castable(values: pa.Array, target: pa.DataType, fits: np.ndarray, start: int, stop: int) -> None:
+    """Halve until what fails stands alone: a few bad values among many cost a few casts."""
+    if start == stop:
+        return
+    try:
+        pc.cast(values[start:stop], target)
+        fits[start:stop] = True
+    except pa.ArrowInvalid:
+        if stop - start > 1:
+            middle = (start + stop) // 2
+            _mark_castable(values, target, fits, start, middle)
+            _mark_castable(values, target, fits, middle, stop)
+
+
+def _named(names: list[str], most: int = 5) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"column{'s' if len(names) > 1 else ''} {shown}{more}"
+
+
+def _is_number(found: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found)
+        or pa.types.is_null(found)
+    )  # fmt: skip
+
+
+def _is_whole(found: pa.DataType) -> bool:
+    # Floats are let in because that is what pandas makes of whole numbers with a gap; 1.5 is rejected row by row.
+    return _is_number(found)
+
+
+def _is_text(found: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+        or pa.types.is_null(found)
+    )  # fmt: skip
+
+
+def _is_boolean(found: pa.DataType) -> bool:
+    return bool(pa.types.is_boolean(found) or pa.types.is_null(found))
+
+
+def _is_datetime(found: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(found) or pa.types.is_date(found) or pa.types.is_null(found))
+
+
+_FITS: Mapping[ColumnType, Callable[[pa.DataType], bool]] = {
+    ColumnType.BOOLEAN: _is_boolean,
+    ColumnType.INTEGER: _is_whole,
+    ColumnType.LONG: _is_whole,
+    ColumnType.FLOAT: _is_number,
+    ColumnType.DOUBLE: _is_number,
+    ColumnType.STRING: _is_text,
+    ColumnType.DATETIME: _is_datetime,
+}

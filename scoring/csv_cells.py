@@ -1,0 +1,164 @@
+"""From records of CSV text to columns of the signature's types.
+
+Three ways, each tried where the one before it fails for the block, and each giving a good cell the same value:
+
+1. pyarrow parses the block straight into the signature's types;
+2. where some cell does not convert, pyarrow parses the needed columns as text, and each column is converted on its
+   own, which finds the bad cells;
+3. where some record has the wrong number of fields or a needed cell is not UTF-8, Python's csv module takes records
+   one by one.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+
+from model_store import ColumnType, Signature
+from scoring import rejects as reject
+from scoring.conform import cast, conform, type_fault
+from scoring.csv_header import BOM, Header, split
+from scoring.csv_records import Records
+from scoring.options import NULL_SPELLINGS, CsvOptions
+from scoring.rejects import Fault, Rejects
+
+# csv refuses fields of more than 128 KiB by default; a record's length is bounded before it comes here.
+csv.field_size_limit(2**31 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """What a block holds."""
+
+    batch: pa.RecordBatch
+    """All of the block's rows in the signature's input schema; rejected ones hold nothing of use."""
+    kept: Mapping[str, pa.Array]
+    """The text of the columns to keep, as it was but for its quotes."""
+    rejects: Rejects
+
+
+class CellReader:
+    """Reads the columns a model needs, and the text of those a job keeps, from blocks of one file."""
+
+    def __init__(self, header: Header, signature: Signature, kept: Sequence[str], options: CsvOptions) -> None:
+        self._header = header
+        self._signature = signature
+        self._options = options
+        self._needed = [c for c in signature.inputs if c.name in header.names]
+        self._kept = list(kept)
+
+    def read(self, records: Records) -> Cells:
+        """Return the block's cells; nothing in a block raises, faults are rejects."""
+        rejects = Rejects(len(records))
+        kept = set(self._kept)
+        # A column that is kept and needed is parsed as text: its text is not always that of its value.
+        types = {
+            c.name: pa.string() if c.name in kept else c.type.arrow for c in self._needed
+        } | {name: pa.string() for name in kept}  # fmt: skip
+        columns = self._parse(records, types)
+        if columns is None:
+            columns = self._parse(records, dict.fromkeys(types, pa.string()))
+        if columns is None:
+            columns = self._take_apart(records, list(types), rejects)
+        arrays = {}
+        for column in self._needed:
+            arrays[column.name], lost = _convert(columns[column.name], column.type)
+            if lost.any():
+                rejects.add_all(lost, type_fault(column))
+        batch = conform(arrays, self._signature, len(records), rejects)
+        return Cells(batch, {name: columns[name] for name in self._kept}, rejects)
+
+    def _parse(self, records: Records, types: Mapping[str, pa.DataType]) -> dict[str, pa.Array] | None:
+        """Parse by pyarrow; None if any cell or record does not fit."""
+        # Columns go by number: a file may use a name twice where the model does not look.
+        index = {name: str(self._header.index(name)) for name in types}
+        if not index:
+            return {}
+        # pyarrow would take a byte order mark off the first record of a block; blank lines it passes over.
+        data = b"\n" + records.data if records.data.startswith(BOM) else records.data
+        read = arrow_csv.ReadOptions(
+            use_threads=False,
+            block_size=max(len(data) + 1, 1024),
+            column_names=[str(i) for i in range(len(self._header.names))],
+        )
+        parse = arrow_csv.ParseOptions(
+            delimiter=self._options.delimiter,
+            quote_char=self._options.quote or False,
+            newlines_in_values=records.quoted,
+        )
+        convert = arrow_csv.ConvertOptions(
+            include_columns=list(index.values()),
+            column_types={index[name]: kind for name, kind in types.items()},
+            null_values=list(NULL_SPELLINGS),
+            strings_can_be_null=False,
+        )
+        try:
+            table = arrow_csv.read_csv(
+                pa.BufferReader(data), read_options=read, parse_options=parse, convert_options=convert
+            )
+        except pa.ArrowInvalid:
+            return None
+        if table.num_rows != len(records):
+            return None
+        return {name: _whole(table.column(place)) for name, place in index.items()}
+
+    def _take_apart(self, records: Records, names: Sequence[str], rejects: Rejects) -> dict[str, pa.Array]:
+        """Read record by record; what is no record of this file is rejected and its cells are empty."""
+        places = [self._header.index(name) for name in names]
+        width = len(self._header.names)
+        cells: list[list[str]] = [[] for _ in names]
+        for row in range(len(records)):
+            try:
+                fields = split(records.text(row), self._options)
+            except csv.Error:
+                fault = Fault(reject.RECORD, None, "the record is not valid CSV: a stray carriage return or quote")
+                rejects.add(row, fault)
+                fields = []
+            if len(fields) != width:
+                message = f"the record has {len(fields)} fields where the header has {width}"
+                rejects.add(row, Fault(reject.FIELDS, None, message))
+                fields = [""] * width
+            for name, column, place in zip(names, cells, places, strict=True):
+                if not fields[place].isascii() and not _is_text(fields[place]):
+                    rejects.add(row, Fault(reject.TEXT, name, "the value is not UTF-8 text"))
+                    fields[place] = ""
+                column.append(fields[place])
+        return {name: pa.array(column, pa.string()) for name, column in zip(names, cells, strict=True)}
+
+
+def _convert(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, np.ndarray]:
+    """Turn text into `kind` as pyarrow's CSV reader does; return the array and which cells did not fit."""
+    fits = np.zeros(len(array), bool)
+    if array.type == kind.arrow and kind is not ColumnType.STRING:
+        return array, fits
+    array = pc.if_else(pc.is_in(array, value_set=_nulls()), pa.scalar(None, pa.string()), array)
+    if kind is ColumnType.STRING:
+        return array, fits
+    array = pc.utf8_trim(array, characters=" \t")
+    if kind in (ColumnType.LONG, ColumnType.INTEGER):
+        # pandas writes whole numbers with a gap among them as 3.0: the same value, so nothing is lost.
+        array = pc.replace_substring_regex(array, r"^\+?(-?\d+)\.0*$", r"\1")
+    return cast(array, kind.arrow)
+
+
+def _is_text(cell: str) -> bool:
+    try:
+        cell.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@cache
+def _nulls() -> pa.Array:
+    # Not made on import: pa.array imports pandas, where it is installed, and a cold start should not pay for that.
+    return pa.array(NULL_SPELLINGS)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -1,0 +1,118 @@
+"""What to score: an input, a model, options; and the run that one job on one version of its input is."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from errors import MessageInvalidError, NameInvalidError
+from model_store import ModelReference
+from model_store.registry import ModelVersion
+from scoring.options import Format, Options
+from storage import Blob, BlobPath
+from storage.names import check_path
+
+FORMATS: Mapping[str, Format] = {".csv": "csv", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Score one file with one model."""
+
+    input: BlobPath
+    model: ModelReference
+    options: Options = Options()
+    etag: str | None = None
+    """The version of the input that is meant; None for whichever is there when the run begins."""
+
+    @classmethod
+    def for_dropped(cls, path: BlobPath, etag: str | None = None) -> "Job":
+        """Return the job of a dropped file: its first folder names the model.
+
+        NameInvalidError where there is no such folder or the name cannot be scored under, ReferenceInvalidError
+        where the folder is no model reference.
+        """
+        check_name(path)
+        folder, slash, _ = path.name.partition("/")
+        if not slash:
+            raise NameInvalidError(
+                "the file lies outside any model's folder: drop it as <model>/<file>, for example churn/rows.csv",
+                file=str(path),
+            )
+        return cls(path, ModelReference.parse(folder), etag=etag)
+
+    def to_json(self) -> str:
+        """Return the job as a queue message holds it."""
+        what = {"input": str(self.input), "etag": self.etag, "model": str(self.model)}
+        return json.dumps(what | self.options.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> "Job":
+        """Read a queue message; MessageInvalidError, or the error of the part that is wrong."""
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise MessageInvalidError("the message is not JSON; " + _EXAMPLE) from error
+        if not isinstance(message, dict):
+            raise MessageInvalidError("the message is not a JSON object; " + _EXAMPLE)
+        fields: dict[str, Any] = dict(message)
+        place = fields.pop("input", None)
+        if not isinstance(place, str):
+            raise MessageInvalidError('the message has no "input"; ' + _EXAMPLE)
+        path = BlobPath.parse(place)
+        check_name(path)
+        model, etag = fields.pop("model", None), fields.pop("etag", None)
+        if etag is not None and not isinstance(etag, str):
+            raise MessageInvalidError('"etag" must be a text; ' + _EXAMPLE)
+        if model is None:
+            return cls(path, cls.for_dropped(path).model, Options.from_dict(fields), etag)
+        if not isinstance(model, str):
+            raise MessageInvalidError('"model" must be a text such as "churn" or "churn@3"; ' + _EXAMPLE)
+        return cls(path, ModelReference.parse(model), Options.from_dict(fields), etag)
+
+    def result_name(self, incoming: str) -> str:
+        """Return the name of the result and of the rejects: <model reference>/<the input's path in its folder>.
+
+        The input's own first folder is left out where it is the model's, so that `churn/a.csv` scored by `churn` is
+        `churn/a.csv` again. Inputs of other containers than `incoming` keep the container's name, so that no two
+        inputs share a result and no result is its own input.
+        """
+        if self.input.container != incoming:
+            return f"{self.model}/{self.input}"
+        folder, _, rest = self.input.name.partition("/")
+        own = rest and folder == str(self.model)
+        return f"{self.model}/{rest if own else self.input.name}"
+
+
+_EXAMPLE = 'write {"input": "incoming/churn/rows.csv", "model": "churn"}'
+
+
+def check_name(path: BlobPath) -> None:
+    """Refuse names that no blob can have, or that storage clients would change on the way: NameInvalidError."""
+    check_path(path)
+    if "" in path.name.split("/") or "\\" in path.name:
+        raise NameInvalidError("the name has an empty part or a backslash: rename the file", file=str(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One job on one version of its input, with the model version that was current when it began."""
+
+    job: Job
+    input: Blob | None
+    """None where there is no such blob."""
+    model: ModelVersion | None
+    """None where there is no such model."""
+
+    @property
+    def id(self) -> str:
+        """32 hexadecimal digits of a SHA-256: the same for every delivery of the same job."""
+        identity = {
+            "input": str(self.job.input),
+            "etag": self.input.etag if self.input else self.job.etag,
+            "reference": str(self.job.model),
+            "model": [self.model.name, self.model.version, self.model.digest] if self.model else None,
+            "options": self.job.options.to_dict(),
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]

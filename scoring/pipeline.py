@@ -1,0 +1,184 @@
+"""Score a file: the job's input read in blocks, scored, written, committed, and a receipt put on top.
+
+Running twice equals running once: a run is named after all that decides its result, nothing is seen until it is
+committed, and the receipt is written last. Whoever finds the receipt has nothing to do.
+"""
+
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from errors import (
+    BlobNotFoundError,
+    ConditionFailedError,
+    DropscoreError,
+    FormatUnsupportedError,
+    InputError,
+    ModelError,
+    SupersededError,
+    ThresholdExceededError,
+)
+from model_store.registry import ModelVersion
+from scoring.codec import Progress, Scored, Work
+from scoring.csv_codec import CONTENT_TYPE as CSV
+from scoring.csv_codec import score_csv
+from scoring.job import FORMATS, Job, Run
+from scoring.options import Format
+from scoring.output import Output, superseded
+from scoring.parquet_codec import CONTENT_TYPE as PARQUET
+from scoring.parquet_codec import score_parquet
+from scoring.receipt import Receipt, write_up
+from scoring.services import Services
+from scoring.tally import Tally
+from storage import Blob, BlobPath
+
+log = logging.getLogger(__name__)
+
+CODECS = {"csv": score_csv, "parquet": score_parquet}
+CONTENT_TYPES = {"csv": CSV, "parquet": PARQUET}
+MAX_BLOCKS = 40_000  # a blob has at most 50,000; larger files get larger blocks
+
+
+def quiet(_read: int, _tally: Tally) -> None:
+    """Show no progress."""
+
+
+def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt:
+    """Score every row of the job's input; safe to run again.
+
+    Permanent faults end in a failed receipt and are not raised; what a retry can mend is raised.
+    """
+    started = datetime.now(UTC)
+    run = begin(job, services)
+    if (receipt := services.receipts.find(run.id)) and receipt.is_final:
+        log.info("run %s of %s has ended before: %s", run.id, job.input, receipt.status)
+        return receipt
+    services.receipts.announce(run)
+    tally = Tally()
+    scored, rejected = _outputs(run, services)
+    try:
+        result = _score(run, services, scored, rejected, progress)
+        tally = result.tally
+        _check_sum(tally)
+        _commit(result, scored, rejected, run)
+        error: DropscoreError | None = None
+    except ConditionFailedError:
+        error = superseded(run)  # a read found another version of the input
+    except BlobNotFoundError as fault:
+        if fault.file != str(job.input):
+            raise  # a container of ours is gone: that is not the file's fault
+        error = superseded(run) if run.input else fault
+    except (InputError, ModelError) as fault:
+        error = fault
+    if error and error.code != SupersededError.code:
+        _clear(error, scored, rejected)
+    receipt = write_up(
+        run,
+        started,
+        tally=tally,
+        error=error,
+        output=None if error else scored.path,
+        rejects=rejected.path if tally.rejected and (error is None or error.code == "threshold_exceeded") else None,
+    )
+    receipt = services.receipts.record(receipt)
+    log.info(
+        "run %s of %s with %s: %s, %d rows read, %d scored, %d rejected, %.2f s",
+        run.id, job.input, job.model, receipt.status, tally.read, tally.scored, tally.rejected, receipt.seconds,
+    )  # fmt: skip
+    return receipt
+
+
+def begin(job: Job, services: Services) -> Run:
+    """Pin what the run works on: the version of the input that is meant, or is there now, and the model's."""
+    source: Blob | None = None
+    try:
+        source = services.blobs.stat(job.input)
+        if job.etag:
+            source = replace(source, etag=job.etag)  # if that is gone, the first read will say so: superseded
+    except BlobNotFoundError:
+        log.warning("%s is not there to be scored", job.input)
+    model: ModelVersion | None = None
+    try:
+        model = services.models.resolve(job.model)
+    except ModelError as error:
+        log.warning("%s cannot be scored: %s", job.input, error)
+    return Run(job, source, model)
+
+
+def _score(run: Run, services: Services, scored: Output, rejected: Output, progress: Progress) -> Scored:
+    kind = _format(run.job)
+    if run.input is None:
+        raise BlobNotFoundError(
+            "the file is not there to be scored: it was deleted, or the job names another", file=str(run.job.input)
+        )
+    version = run.model or services.models.resolve(run.job.model)
+    settings = services.settings
+    work = Work(
+        services.blobs,
+        run.input,
+        services.models.load(version),
+        run.job.options,
+        scored,
+        rejected,
+        services.engine,
+        max(settings.block_bytes, run.input.size // MAX_BLOCKS),
+        settings.max_record_bytes,
+        progress,
+    )
+    return CODECS[kind](work)
+
+
+def _commit(result: Scored, scored: Output, rejected: Output, run: Run) -> None:
+    tally = result.tally
+    if result.rejected_blocks:
+        rejected.commit(result.rejected_blocks)
+    else:
+        rejected.remove()
+    if not run.job.options.allows(tally.rejected, tally.read):
+        worst = ", ".join(f"{code}: {count:,}" for code, count in tally.codes.most_common())
+        raise ThresholdExceededError(
+            f"{tally.rejected:,} of {tally.read:,} rows were rejected ({worst}), more than error_threshold "
+            f"{run.job.options.error_threshold} allows; see the rejects file",
+            file=str(run.job.input),
+        )
+    scored.commit(result.scored_blocks)
+
+
+def _clear(error: DropscoreError, scored: Output, rejected: Output) -> None:
+    """Take away what an older version of the input left: the paths belong to the newest, and that one failed."""
+    try:
+        scored.remove()
+        if error.code != ThresholdExceededError.code:
+            rejected.remove()
+    except SupersededError:
+        return  # there is a newer version yet: it is that one's run now
+
+
+def _outputs(run: Run, services: Services) -> tuple[Output, Output]:
+    settings = services.settings
+    name = run.job.result_name(settings.incoming)
+    extension = "." + name.rpartition(".")[2].lower()
+    content_type = CONTENT_TYPES[FORMATS.get(extension, "csv")]
+    return (
+        Output(services.blobs, BlobPath(settings.scored, name), run, content_type),
+        Output(services.blobs, BlobPath(settings.rejected, name), run, content_type),
+    )
+
+
+def _format(job: Job) -> Format:
+    extension = "." + job.input.name.rpartition(".")[2].lower()
+    if extension not in FORMATS:
+        raise FormatUnsupportedError(
+            f"only {' and '.join(FORMATS)} files are scored: convert or rename this one", file=str(job.input)
+        )
+    kind = FORMATS[extension]
+    if job.options.output_format not in (None, kind):
+        raise FormatUnsupportedError(
+            f"the result of a {kind} file is {kind}: leave output_format out", file=str(job.input)
+        )
+    return kind
+
+
+def _check_sum(tally: Tally) -> None:
+    if tally.read != tally.scored + tally.rejected:
+        raise AssertionError(f"{tally.read} rows read are not {tally.scored} scored + {tally.rejected} rejected")

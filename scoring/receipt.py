@@ -1,0 +1,170 @@
+"""The record of a run's outcome, written last."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from errors import BlobNotFoundError, ConditionFailedError, DropscoreError, RetriesExhaustedError, RunNotFoundError
+from scoring.job import Run
+from scoring.tally import Tally
+from storage import ANY_ETAG, BlobPath, BlobStore
+
+_JSON = "application/json"
+
+Status = Literal["succeeded", "failed", "superseded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """How a run ended. `rows["read"]` is always `rows["scored"] + rows["rejected"]`."""
+
+    run_id: str
+    status: Status
+    input: Mapping[str, Any]
+    """path, etag, size in bytes."""
+    model: Mapping[str, Any]
+    """reference; and name, version, digest where it was found."""
+    options: Mapping[str, Any]
+    rows: Mapping[str, int]
+    """read, scored, rejected."""
+    reject_codes: Mapping[str, int] = field(default_factory=dict)
+    """Rejected rows by error code."""
+    output: str | None = None
+    """container/name of the result."""
+    rejects: str | None = None
+    """container/name of the rejected rows."""
+    error: Mapping[str, Any] | None = None
+    """code, message and where, of a run that did not succeed."""
+    warnings: tuple[Mapping[str, Any], ...] = ()
+    """code and message of what is odd but no error."""
+    started: str = ""
+    """UTC, ISO 8601; so is `finished`."""
+    finished: str = ""
+    seconds: float = 0
+    stages: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Wall and CPU seconds by stage, summed over threads."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has ended for good; one whose job failed at every try may be run again."""
+        return not self.error or self.error["code"] != RetriesExhaustedError.code
+
+    def to_json(self) -> str:
+        """Return the receipt as its blob holds it."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Receipt":
+        """Read a receipt back."""
+        values = json.loads(text)
+        return cls(**values | {"warnings": tuple(values["warnings"])})
+
+
+def begun(run: Run) -> dict[str, Any]:
+    """Return what is known of a run before it ends: its plan, and the first fields of its receipt."""
+    source: dict[str, Any] = {"path": str(run.job.input)}
+    if run.input:
+        source |= {"etag": run.input.etag, "size": run.input.size}
+    model: dict[str, Any] = {"reference": str(run.job.model)}
+    if run.model:
+        model |= {"name": run.model.name, "version": run.model.version, "digest": run.model.digest}
+    return {"run_id": run.id, "input": source, "model": model, "options": run.job.options.to_dict()}
+
+
+def write_up(
+    run: Run,
+    started: datetime,
+    *,
+    tally: Tally | None = None,
+    error: DropscoreError | None = None,
+    output: BlobPath | None = None,
+    rejects: BlobPath | None = None,
+) -> Receipt:
+    """Return the receipt of a run that has just ended."""
+    tally = tally or Tally()
+    finished = datetime.now(UTC)
+    status: Status = "succeeded"
+    if error:
+        status = "superseded" if error.code == "superseded" else "failed"
+    warning = {"code": "no_rows", "message": "the file has columns and no rows: the result has none either"}
+    return Receipt(
+        **begun(run),
+        status=status,
+        rows={"read": tally.read, "scored": tally.scored, "rejected": tally.rejected},
+        reject_codes=dict(tally.codes),
+        output=str(output) if output else None,
+        rejects=str(rejects) if rejects else None,
+        error=error.to_dict() if error else None,
+        warnings=(warning,) if not error and not tally.read else (),
+        started=started.isoformat(),
+        finished=finished.isoformat(),
+        seconds=round((finished - started).total_seconds(), 3),
+        stages={"wall": _rounded(tally.wall), "cpu": _rounded(tally.cpu)},
+    )
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {stage: round(value, 3) for stage, value in seconds.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """Where runs' records are: <container>/<run id>/plan.json, and receipt.json once the run has ended."""
+
+    blobs: BlobStore
+    container: str
+
+    def announce(self, run: Run) -> None:
+        """Write down that a run has begun, for those who ask before it ends."""
+        plan = begun(run) | {"status": "running", "started": datetime.now(UTC).isoformat()}
+        data = (json.dumps(plan, indent=2) + "\n").encode()
+        try:
+            path = BlobPath(self.container, f"{run.id}/plan.json")
+            self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type=_JSON)
+        except ConditionFailedError:
+            return  # an earlier try of the same run has written the same
+
+    def status(self, run_id: str) -> dict[str, Any]:
+        """Return a run's receipt, or its plan while it is running; RunNotFoundError if there is neither."""
+        for name in ("receipt.json", "plan.json"):
+            try:
+                record: dict[str, Any] = json.loads(self.blobs.read(BlobPath(self.container, f"{run_id}/{name}")))
+            except BlobNotFoundError:
+                continue
+            return record
+        raise RunNotFoundError(f"there is no run {run_id!r}; its job may still be waiting in the queue")
+
+    def find(self, run_id: str) -> Receipt | None:
+        """Return a run's receipt; None while there is none."""
+        try:
+            return Receipt.from_json(self.blobs.read(self._path(run_id)))
+        except BlobNotFoundError:
+            return None
+
+    def get(self, run_id: str) -> Receipt:
+        """Return a run's receipt; RunNotFoundError while there is none."""
+        if receipt := self.find(run_id):
+            return receipt
+        raise RunNotFoundError(f"run {run_id!r} has no receipt: it is waiting or under way")
+
+    def record(self, receipt: Receipt) -> Receipt:
+        """Write a receipt, unless the run has a final one, and return the one that counts."""
+        data, path = receipt.to_json().encode(), self._path(receipt.run_id)
+        try:
+            self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type=_JSON)
+        except ConditionFailedError:
+            etag = self.blobs.stat(path).etag
+            existing = self.get(receipt.run_id)
+            if existing.is_final or not receipt.is_final:
+                return existing
+            # The job was given up and has ended after all; if somebody else says so first, that is as good.
+            try:
+                self.blobs.write(path, data, if_match=etag, content_type=_JSON)
+            except ConditionFailedError:
+                return self.get(receipt.run_id)
+        return receipt
+
+    def _path(self, run_id: str) -> BlobPath:
+        return BlobPath(self.container, f"{run_id}/receipt.json")

@@ -1,0 +1,90 @@
+"""Rows that could not be scored, and why."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+COLUMNS: Final = ("_row", "_error_code", "_error_column", "_error_message")
+"""What the rejects file has after the input's own columns."""
+
+NULL = "null_not_allowed"
+TYPE = "value_type"
+FIELDS = "field_count"
+RECORD = "record_malformed"
+TEXT = "text_encoding"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why one row was rejected."""
+
+    code: str
+    column: str | None
+    message: str
+
+
+class Rejects:
+    """The rejected rows of one block; a row keeps the first fault found in it.
+
+    Four bytes a row, however many are rejected and why: whole files can be bad.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._which = np.full(rows, -1, np.int32)  # for each row its fault's place in the list, -1 for none
+        self._faults: dict[Fault, int] = {}
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._which >= 0))
+
+    def add(self, row: int, fault: Fault) -> None:
+        """Reject a row, by its 0-based number in the block, unless it is already."""
+        if self._which[row] < 0:
+            self._which[row] = self._place(fault)
+
+    def add_all(self, rows: np.ndarray, fault: Fault) -> None:
+        """Reject every row where the boolean array `rows` holds, unless it is already."""
+        self._which[rows & (self._which < 0)] = self._place(fault)
+
+    def find(self, row: int) -> Fault | None:
+        """Return why a row was rejected; None if it was not."""
+        return None if self._which[row] < 0 else list(self._faults)[self._which[row]]
+
+    def indices(self) -> np.ndarray:
+        """Return the rejected rows in order, int64."""
+        return np.flatnonzero(self._which >= 0)
+
+    def mask(self) -> np.ndarray:
+        """Return a boolean array of all rows: True for a rejected row."""
+        mask: np.ndarray = self._which >= 0
+        return mask
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many rows each code rejected."""
+        places, numbers = np.unique(self._which[self._which >= 0], return_counts=True)
+        counts: Counter[str] = Counter()
+        for place, number in zip(places.tolist(), numbers.tolist(), strict=True):
+            counts[list(self._faults)[place].code] += number
+        return counts
+
+    def with_code(self, code: str) -> np.ndarray:
+        """Return a boolean array of all rows: True for one rejected by that code."""
+        places = [place for fault, place in self._faults.items() if fault.code == code]
+        return np.isin(self._which, places)
+
+    def columns(self, first_row: int) -> list[pa.Array]:
+        """Return the four columns of COLUMNS for the rejected rows, in order.
+
+        `first_row` is the 0-based number in the file of the block's first row; `_row` counts from 1.
+        """
+        rows = self.indices()
+        which = pa.array(self._which[rows])
+        texts = zip(*((fault.code, fault.column, fault.message) for fault in self._faults), strict=True)
+        columns = [pa.array(text, pa.string()).take(which) for text in texts]
+        return [pa.array(rows + first_row + 1, pa.int64()), *columns]
+
+    def _place(self, fault: Fault) -> int:
+        return self._faults.setdefault(fault, len(self._faults))

@@ -1,0 +1,40 @@
+"""What a run needs beside its job: storage, models, threads. Wired here, passed down from there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_store.cache import ModelCache
+from model_store.registry import Registry
+from scoring.engine import Engine
+from scoring.receipt import Receipts
+from settings import Settings
+from storage import BlobStore, QueueStore, open_storage
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """A process's collaborators; one set is shared by all its runs and requests."""
+
+    settings: Settings
+    blobs: BlobStore
+    queues: QueueStore
+    models: ModelCache
+    receipts: Receipts
+    engine: Engine
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Services":
+        """Wire the services that `settings` describe, and make the containers and the queue that are not there."""
+        storage = open_storage(settings)
+        for container in (settings.incoming, settings.scored, settings.rejected, settings.runs, settings.models):
+            storage.blobs.create_container(container)
+        storage.queues.create_queue(settings.jobs_queue)
+        registry = Registry(storage.blobs, settings.models)
+        return cls(
+            settings,
+            storage.blobs,
+            storage.queues,
+            ModelCache(registry, Path(settings.cache), settings.alias_seconds),
+            Receipts(storage.blobs, settings.runs),
+            Engine(settings.scoring_threads),
+        )

@@ -1,0 +1,53 @@
+"""What tests of several floors share: the hand-built model, and services on a folder that have it registered."""
+
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from model_store.packaging import build_package
+from model_store.registry import Registry
+from scoring.services import Services
+from settings import Settings
+from tests.hand_model import make_conversion
+
+# Machines are shared and noisy: a slow example is no failure.
+hypothesis_settings.register_profile("house", deadline=None)
+hypothesis_settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def hand_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("package") / "hand"
+    build_package(make_conversion(), folder)
+    return folder
+
+
+@pytest.fixture
+def services(tmp_path: Path, hand_package: Path) -> Iterator[Services]:
+    settings = Settings(
+        folder=str(tmp_path / "store"),
+        cache=str(tmp_path / "cache"),
+        threads=2,
+        block_bytes=200,
+        max_record_bytes=2000,
+    )
+    opened = Services.open(settings)
+    Registry(opened.blobs, settings.models).add("churn", hand_package)
+    yield opened
+    opened.engine.close()
+
+
+@pytest.fixture
+def parquet() -> Callable[..., bytes]:
+    def write(table: pa.Table, **options: Any) -> bytes:
+        sink = BytesIO()
+        pq.write_table(table, sink, **options)
+        return sink.getvalue()
+
+    return write

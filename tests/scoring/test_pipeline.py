@@ -1,0 +1,183 @@
+"""The run protocol: running twice equals running once, and the newest input version owns the result."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from errors import StorageUnavailableError
+from model_store import ModelReference
+from scoring.job import Job
+from scoring.options import Options
+from scoring.pipeline import begin, run_job
+from storage import BlobPath
+from tests.scoring.test_csv import GOOD, HEADER
+
+INPUT = BlobPath("incoming", "churn/a.csv")
+OUTPUT = BlobPath("scored", "churn/a.csv")
+
+
+class Interrupted:
+    """A blob store that does something else just before its first call of one method on one path."""
+
+    def __init__(self, blobs: Any, method: str, path: BlobPath, before: Callable[[], None]) -> None:
+        self._blobs, self._method, self._path, self._before = blobs, method, path, before
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._blobs, name)
+        if name != self._method:
+            return real
+
+        def call(path: BlobPath, *arguments: Any, **options: Any) -> Any:
+            if path == self._path and (before := self._before):
+                self._before = None  # type: ignore[assignment]  # once only
+                before()
+            return real(path, *arguments, **options)
+
+        return call
+
+
+def interrupt(services, method: str, path: BlobPath, before: Callable[[], None]):
+    return replace(services, blobs=Interrupted(services.blobs, method, path, before))
+
+
+def test_a_second_delivery_does_nothing(drop, services) -> None:
+    """A redelivered job finds the receipt and leaves result and receipt as they are."""
+    first = drop("a.csv", GOOD)
+    etag = services.blobs.stat(OUTPUT).etag
+    assert run_job(Job.for_dropped(INPUT), services) == first
+    assert services.blobs.stat(OUTPUT).etag == etag
+
+
+def test_a_run_that_died_before_its_receipt_is_finished_by_the_next(drop, services) -> None:
+    """Committed but without a receipt: the next delivery writes the receipt and keeps the same bytes."""
+    first = drop("a.csv", GOOD)
+    before = drop.result(first)
+    services.blobs.delete(BlobPath("runs", f"{first.run_id}/receipt.json"))
+    again = run_job(Job.for_dropped(INPUT), services)
+    assert again.status == "succeeded"
+    assert (again.run_id, drop.result(again)) == (first.run_id, before)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_running_again_gives_the_same_bytes(drop, services, parquet, kind: str) -> None:
+    """The same job on the same input writes byte-identical results and rejects."""
+    from tests.hand_model import make_sample
+
+    csv = HEADER + b"".join(b"%d,%d,%s,true,pro\n" % (i, i, b"x" if i % 20 == 0 else b"3") for i in range(300))
+    data = csv if kind == "csv" else parquet(make_sample(5000))
+    first = drop(f"a.{kind}", data)
+    blobs = [drop.result(first)] + ([drop.rejects(first)] if first.rejects else [])
+    for name in (first.output, first.rejects, f"runs/{first.run_id}/receipt.json"):
+        if name:
+            services.blobs.delete(BlobPath.parse(name))
+    second = run_job(Job.for_dropped(BlobPath("incoming", f"churn/a.{kind}")), services)
+    assert [drop.result(second)] + ([drop.rejects(second)] if second.rejects else []) == blobs
+
+
+def test_input_replaced_while_it_is_scored(services) -> None:
+    """A run whose input is replaced under it ends as superseded and leaves no result."""
+    services.blobs.write(INPUT, GOOD)
+    changed = interrupt(
+        services, "stage_block", OUTPUT, lambda: services.blobs.write(INPUT, GOOD + b"4,1,1,true,\n") and None
+    )
+    receipt = run_job(Job.for_dropped(INPUT), changed)
+    assert receipt.status == "superseded"
+    assert not list(services.blobs.list("scored"))
+
+
+def test_input_deleted_while_it_is_scored(services) -> None:
+    """A run whose input is deleted under it ends as superseded and leaves no result."""
+    services.blobs.write(INPUT, GOOD)
+    changed = interrupt(services, "stage_block", OUTPUT, lambda: services.blobs.delete(INPUT))
+    assert run_job(Job.for_dropped(INPUT), changed).status == "superseded"
+    assert not list(services.blobs.list("scored"))
+
+
+def test_input_never_there(services) -> None:
+    """A job for a file that is not there fails with a receipt; it is not tried again and again."""
+    receipt = run_job(Job(INPUT, ModelReference("churn")), services)
+    assert receipt.error
+    assert (receipt.status, receipt.error["code"]) == ("failed", "blob_not_found")
+
+
+def test_an_older_run_never_replaces_a_newer_result(drop, services) -> None:
+    """A slow run of the old version that comes to its commit after the new version's leaves that one alone."""
+    services.blobs.write(INPUT, GOOD)
+    newer = HEADER + b"9,1,1,true,pro\n"
+    slow = interrupt(services, "commit_blocks", OUTPUT, lambda: drop("a.csv", newer) and None)
+    receipt = run_job(Job.for_dropped(INPUT), slow)
+    assert receipt.status == "superseded"
+    assert services.blobs.read(OUTPUT).splitlines()[1].startswith(b"9,1,1,true,pro,")
+
+
+def test_a_twin_that_commits_first_is_as_good(services) -> None:
+    """Two deliveries of one job at once: the loser of the commit finds the same result and the same receipt."""
+    services.blobs.write(INPUT, GOOD)
+    twin = interrupt(services, "commit_blocks", OUTPUT, lambda: run_job(Job.for_dropped(INPUT), services) and None)
+    receipt = run_job(Job.for_dropped(INPUT), twin)
+    assert receipt.status == "succeeded"
+    assert receipt == services.receipts.get(receipt.run_id)
+
+
+def test_old_rejects_go_when_the_new_input_has_none(drop, services) -> None:
+    """The rejects path, too, belongs to the newest input version."""
+    drop("a.csv", HEADER + b"1,x,1,true,pro\n", error_threshold=-1)
+    assert list(services.blobs.list("rejected"))
+    drop("a.csv", GOOD, error_threshold=-1)
+    assert not list(services.blobs.list("rejected"))
+
+
+def test_an_old_result_goes_when_the_new_input_fails(drop, services) -> None:
+    """A failed newer version does not leave the older one's scores to be taken for its own."""
+    drop("a.csv", GOOD)
+    assert drop("a.csv", b"id\n1\n").status == "failed"
+    assert not list(services.blobs.list("scored"))
+
+
+def test_a_failed_run_leaves_other_results_of_the_same_input(drop, services) -> None:
+    """A run with impossible options does not take away what another run made of the same version."""
+    drop("a.csv", GOOD)
+    failed = run_job(replace(Job.for_dropped(INPUT), options=Options(keep=("nope",))), services)
+    assert failed.status == "failed"
+    assert list(services.blobs.list("scored"))
+
+
+def test_a_passing_storage_fault_is_raised_for_a_retry(services) -> None:
+    """What a retry can mend leaves no receipt, and the retry succeeds."""
+    services.blobs.write(INPUT, GOOD)
+
+    def fail() -> None:
+        raise StorageUnavailableError("the service is busy")
+
+    with pytest.raises(StorageUnavailableError):
+        run_job(Job.for_dropped(INPUT), interrupt(services, "commit_blocks", OUTPUT, fail))
+    assert services.receipts.find(begin(Job.for_dropped(INPUT), services).id) is None
+    assert run_job(Job.for_dropped(INPUT), services).status == "succeeded"
+
+
+def test_a_run_can_be_asked_for_while_it_works(services) -> None:
+    """While a run works its status is running, with its input and model; then it is the receipt."""
+    services.blobs.write(INPUT, GOOD)
+    job = Job.for_dropped(INPUT)
+    run_id = begin(job, services).id
+    seen = []
+    run_job(
+        job, interrupt(services, "commit_blocks", OUTPUT, lambda: seen.append(services.receipts.status(run_id)))
+    )
+    assert [(s["status"], s["model"]["version"]) for s in seen] == [("running", 1)]
+    assert services.receipts.status(run_id)["status"] == "succeeded"
+
+
+def test_every_part_of_a_job_is_in_its_run_id(services) -> None:
+    """Another input version, model reference, or option is another run; the same job is the same run."""
+    services.blobs.write(INPUT, GOOD)
+    job = Job.for_dropped(INPUT)
+    ids = {begin(job, services).id}
+    assert begin(Job.from_json(job.to_json()), services).id in ids
+    ids.add(begin(replace(job, options=Options(keep="none")), services).id)
+    ids.add(begin(replace(job, model=ModelReference("churn", version=1)), services).id)
+    services.blobs.write(INPUT, GOOD)
+    ids.add(begin(job, services).id)
+    assert len(ids) == 4
