@@ -1,0 +1,184 @@
+"""The whole app: function_app.py on Microsoft's Python worker in devhost, with Azurite as storage."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from azure.storage.blob import BlobServiceClient
+
+from devhost.azurite import Azurite, free_ports
+from model_store.registry import Registry
+from scoring.job import Job
+from scoring.pipeline import begin
+from scoring.receipt import Receipt
+from scoring.services import Services
+from settings import Settings
+from storage import BlobPath
+from tests.hand_model import HandModel, make_sample
+from tests.scoring.test_csv import GOOD
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def wait_until(what: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing within {seconds} s")
+        time.sleep(0.02)
+    return found
+
+
+@dataclass
+class App:
+    """A devhost that can be killed and started again, on an Azurite of its own."""
+
+    folder: Path
+    azurite: Azurite
+    environment: dict[str, str] = field(init=False)
+    services: Services = field(init=False)
+    process: subprocess.Popen[bytes] | None = None
+    port: int = field(default_factory=lambda: free_ports(1)[0])
+
+    def __post_init__(self) -> None:
+        own = {
+            "AzureWebJobsStorage": self.azurite.connection_string,
+            "DROPSCORE_CACHE": str(self.folder / "cache"),
+            "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:00",
+        }
+        self.environment = os.environ | own
+        self.services = Services.open(Settings.load(own))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text("utf-8", "replace")
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "devhost", "--port", str(self.port), "--queue-lease", "3"],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        wait_until(self._is_up)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(60)
+
+    def drop(self, name: str, data: bytes) -> str:
+        path = BlobPath("incoming", name)
+        self.services.blobs.write(path, data)
+        return begin(Job.for_dropped(path), self.services).id
+
+    def receipt(self, run_id: str, seconds: float = 60) -> Receipt:
+        return wait_until(lambda: self.services.receipts.find(run_id), seconds)
+
+    def _is_up(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log
+        try:
+            return httpx.get(f"{self.url}/api/health", timeout=30).is_success
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture
+def app(tmp_path: Path, hand_package: Path) -> Iterator[App]:
+    with Azurite.on_free_ports() as azurite:
+        made = App(tmp_path, azurite)
+        Registry(made.services.blobs).add("churn", hand_package)
+        made.start()
+        yield made
+        if made.process and made.process.poll() is None:
+            assert made.stop() == 0, made.log
+        made.services.engine.close()
+
+
+def test_files_rows_and_messages_are_scored(app: App, parquet: Callable[..., bytes]) -> None:
+    """Drop a CSV and a Parquet file, send a message, post a row: each is answered, on the real worker."""
+    sample = make_sample(5000)
+    csv_run, parquet_run = app.drop("churn/a.csv", GOOD), app.drop("churn/b.parquet", parquet(sample))
+    receipt = app.receipt(csv_run)
+    assert (receipt.status, receipt.rows["scored"]) == ("succeeded", 3)
+    receipt = app.receipt(parquet_run)
+    scored = pq.read_table(BytesIO(app.services.blobs.read(BlobPath("scored", "churn/b.parquet"))))
+    expected = HandModel().predict(sample)["probability_leave"].to_numpy()
+    assert np.abs(scored["probability_leave"].to_numpy() - expected).max() < 1e-12
+    app.services.queues.send(
+        "scoring-jobs", '{"input": "incoming/churn/a.csv", "model": "churn@1", "keep": "none"}'
+    )
+    wait_until(lambda: any(b.path.name == "churn@1/churn/a.csv" for b in app.services.blobs.list("scored")))
+    row = {"age": 20, "visits": 3, "member": True, "plan": "basic"}
+    answer = httpx.post(f"{app.url}/api/predict/churn", json=row).json()
+    assert answer["predictions"][0]["prediction"] == "stay"
+    status = httpx.get(f"{app.url}/api/runs/{csv_run}").json()
+    assert (status["run_id"], status["status"]) == (csv_run, "succeeded")
+
+
+def test_killed_in_the_middle_of_a_run(app: App, parquet: Callable[..., bytes]) -> None:
+    """SIGKILL during a run, then a restart, end in one receipt and one correct, complete result."""
+    sample = make_sample(1_500_000)
+    run_id = app.drop("churn/big.parquet", parquet(sample))
+    plan, receipt = BlobPath("runs", f"{run_id}/plan.json"), f"{run_id}/receipt.json"
+    wait_until(lambda: any(b.path == plan for b in app.services.blobs.list("runs", run_id)))
+    assert app.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert not any(b.path.name == receipt for b in app.services.blobs.list("runs")), "it ended before it was killed"
+    assert not list(app.services.blobs.list("scored")), "a half-written result is visible"
+    app.start()
+    ended = app.receipt(run_id, 120)
+    assert (ended.status, ended.rows) == ("succeeded", {"read": 1_500_000, "scored": 1_500_000, "rejected": 0})
+    assert [b.path.name for b in app.services.blobs.list("runs") if b.path.name.endswith("receipt.json")] == [
+        receipt
+    ]
+    assert [str(b.path) for b in app.services.blobs.list("scored")] == [ended.output]
+    scored = pq.read_table(BytesIO(app.services.blobs.read(BlobPath("scored", "churn/big.parquet"))))
+    assert scored.select(sample.column_names).equals(sample)
+    expected = HandModel().predict(sample)["probability_leave"].to_numpy()
+    assert np.abs(scored["probability_leave"].to_numpy() - expected).max() < 1e-12
+
+
+def test_a_job_that_never_works_ends_in_a_receipt(app: App) -> None:
+    """A job that fails at every try is poisoned by the host, and its run then has a failed receipt."""
+    run_id = app.drop("broken/a.csv", GOOD)
+    assert app.receipt(run_id).error["code"] == "model_not_found"  # type: ignore[index]  # it is checked right here
+    # Now results cannot be written: a fault of the installation, not of the file.
+    BlobServiceClient.from_connection_string(app.azurite.connection_string).delete_container("scored")
+    run_id = app.drop("churn/a.csv", GOOD)
+    error = app.receipt(run_id, 90).error
+    assert error is not None
+    assert error["code"] == "retries_exhausted"
+    assert app.log.count("Executed 'Functions.jobs' (Failed") == 5
+
+
+def test_function_list_is_printed(app: App) -> None:
+    """The log begins with the functions and URLs that func start would list."""
+    for line in ("dropped: blobTrigger", "jobs: queueTrigger", "poisoned_jobs: queueTrigger"):
+        assert line in app.log
+
+
+def test_a_blob_that_is_no_table_ends_the_same_way(app: App) -> None:
+    """Loose files and files of other kinds get receipts through the real triggers, and nothing is retried."""
+    run_id = app.drop("churn/a.xlsx", b"PK")
+    assert app.receipt(run_id).error["code"] == "format_unsupported"  # type: ignore[index]  # it is checked right here
+    app.services.blobs.write(BlobPath("incoming", "loose.csv"), b"a,b\n")
+    wait_until(lambda: "name_invalid" in app.log)
+    assert "(Failed" not in app.log

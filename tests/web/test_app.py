@@ -1,0 +1,108 @@
+"""The HTTP API over the real services, folder storage and the hand-built model."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from scoring.job import Job
+from scoring.pipeline import run_job
+from storage import BlobPath
+from tests.hand_model import hand_scores
+from tests.scoring.test_csv import GOOD
+from web.app import create_app
+
+ROW = {"age": 20, "visits": 3, "member": True, "plan": "basic"}
+
+
+@pytest.fixture
+def client(services) -> Iterator[TestClient]:
+    with TestClient(create_app(lambda: services, services.settings), raise_server_exceptions=False) as made:
+        yield made
+
+
+def test_one_row_is_scored(client) -> None:
+    """One object in, one prediction out, with the model that made it."""
+    answer = client.post("/api/predict/churn", json=ROW)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["model"]["name"], body["model"]["version"]) == ("churn", 1)
+    [prediction] = body["predictions"]
+    assert prediction["probability_leave"] == pytest.approx(hand_scores([(20, 3, True, "basic")])[0], abs=1e-15)
+
+
+def test_a_list_is_scored_in_order_with_errors_in_place(client) -> None:
+    """A bad row in a list is answered by its error; the others by their predictions."""
+    body = client.post("/api/predict/churn@1", json=[ROW, ROW | {"age": "x"}, ROW]).json()
+    assert [list(p) for p in body["predictions"]] == [
+        ["prediction", "probability_leave"],
+        ["error"],
+        list(body["predictions"][0]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "status", "code"),
+    [
+        ("churn", b"{", 400, "message_invalid"),
+        ("churn", b"[1]", 400, "message_invalid"),
+        ("churn", b'{"age": NaN}', 400, "message_invalid"),
+        ("churn", b'{"age": 1e999}', 400, "message_invalid"),
+        ("churn", b"\xff", 400, "message_invalid"),
+        ("churn", b"[" * 100_000, 400, "message_invalid"),
+        ("churn", b"{}", 400, "column_missing"),
+        ("churn", b" " * 5_000_000, 413, "record_too_large"),
+        ("churn", b"[" + b"{}," * 10_000 + b"{}]", 413, "record_too_large"),
+        ("nope", b"{}", 404, "model_not_found"),
+        ("churn@9", b"{}", 404, "model_not_found"),
+        ("ch urn", b"{}", 400, "reference_invalid"),
+    ],
+)
+def test_bad_requests_say_what_is_wrong(client, path, content, status, code) -> None:
+    """Each bad request has its status and stable code, and a message."""
+    answer = client.post(f"/api/predict/{path}", content=content)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert answer.json()["error"]["message"]
+
+
+def test_a_runs_receipt_can_be_read(client, services) -> None:
+    """GET /api/runs/{id} is the receipt; an unknown id is a 404."""
+    services.blobs.write(BlobPath("incoming", "churn/a.csv"), GOOD)
+    receipt = run_job(Job.for_dropped(BlobPath("incoming", "churn/a.csv")), services)
+    answer = client.get(f"/api/runs/{receipt.run_id}")
+    assert answer.json()["rows"] == {"read": 3, "scored": 3, "rejected": 0}
+    missing = client.get("/api/runs/nope")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "run_not_found")
+
+
+@pytest.mark.parametrize("run_id", ["..%2F..%2Fmodels", "%2e%2e", "a%00b", "x" * 2000])
+def test_run_ids_cannot_leave_their_container(client, run_id) -> None:
+    """An id that is no id is not found, whatever path it spells."""
+    answer = client.get(f"/api/runs/{run_id}")
+    assert answer.status_code in (400, 404)
+
+
+def test_health_and_unknown_paths(client) -> None:
+    """The process says it is there; what is not there is a 404 in the form of all errors."""
+    assert client.get("/api/health").json()["status"] == "ok"
+    assert client.get("/api/nope").json()["error"]["code"] == "http_404"
+
+
+CELL = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.lists(st.none())
+)
+ROWS = st.dictionaries(st.sampled_from(sorted(ROW)) | st.text(), CELL)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ROWS | st.lists(ROWS) | CELL)
+def test_any_json_is_answered_with_a_score_or_a_reason(client, body) -> None:
+    """No JSON whatsoever makes a 500: it is scored, or the answer says why not."""
+    assert client.post("/api/predict/churn", json=body).status_code in (200, 400)
