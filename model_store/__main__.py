@@ -1,7 +1,5 @@
 """The command line of the registry: add a trained model, see what is there, move an alias."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -11,34 +9,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from errors import DropscoreError, SampleInvalidError
+from errors import SampleInvalidError
 from model_store.packages import PackageInfo
 from model_store.reference import DEFAULT_ALIAS, check_alias, check_name
 from model_store.registry import ModelVersion, Registry
 from settings import Settings
 from storage import open_storage
+from storage.command_line import Store, errors_as_text
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(highlight=False)
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
-Store = Annotated[
-    str | None,
-    typer.Option(
-        help='A local folder, or "azure" for the connection in the environment or local.settings.json; '
-        "DROPSCORE_FOLDER or .dropscore unless told otherwise."
-    ),
-]
-
-
-@contextmanager
-def errors_as_text() -> Iterator[None]:
-    """Print an expected error as `code: message` and end with code 1."""
-    try:
-        yield
-    except DropscoreError as error:
-        typer.echo(f"{error.code}: {error.message}", err=True)
-        raise typer.Exit(1) from None
 
 
 @app.command()

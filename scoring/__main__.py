@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from errors import DropscoreError
 from model_store import ModelReference
 from scoring.codec import Progress as OnProgress
 from scoring.job import Job
@@ -24,6 +23,7 @@ from scoring.services import Services
 from scoring.tally import Tally
 from settings import Settings
 from storage import BlobPath, BlobStore
+from storage.command_line import Store, errors_as_text
 from storage.reader import stream
 from storage.writer import StagedWriter
 
@@ -32,24 +32,10 @@ console = Console(stderr=True)
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A .csv or .parquet file.")]
 Model = Annotated[str, typer.Option(help="The model: churn, churn@champion or churn@3.")]
-Store = Annotated[
-    str | None,
-    typer.Option(help='A local folder, or "azure" for the connection in the environment or local.settings.json.'),
-]
 Keep = Annotated[str, typer.Option(help='Input columns to keep: "all", "none", or names divided by commas.')]
 Threshold = Annotated[
     float, typer.Option(help="Rejected rows allowed: a fraction below 1, a count from 1, or -1 for any number.")
 ]
-
-
-@contextmanager
-def errors_as_text() -> Iterator[None]:
-    """Print an expected error as one line and end with code 1."""
-    try:
-        yield
-    except DropscoreError as error:
-        console.print(f"[red]{error.code}[/]: {escape(error.message)}", highlight=False)
-        raise typer.Exit(1) from None
 
 
 @app.command()

@@ -65,6 +65,7 @@ class Job:
         model, etag = fields.pop("model", None), fields.pop("etag", None)
         if etag is not None and not isinstance(etag, str):
             raise MessageInvalidError('"etag" must be a text; ' + _EXAMPLE)
+        etag = etag and etag.strip('"')  # Event Grid and HTTP write it in quotes
         if model is None:
             return cls(path, cls.for_dropped(path).model, Options.from_dict(fields), etag)
         if not isinstance(model, str):

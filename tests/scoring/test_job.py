@@ -41,6 +41,19 @@ def test_names_that_could_go_astray_are_refused(name: str) -> None:
         Job.for_dropped(BlobPath("incoming", name))
 
 
+@pytest.mark.parametrize("container", ["archive", "scored"])
+def test_inputs_of_other_containers_keep_their_container(container: str) -> None:
+    """No two inputs share a result, and no result is its own input."""
+    job = Job.from_json(f'{{"input": "{container}/churn/a.csv", "model": "churn"}}')
+    assert job.result_name("incoming") == f"churn/{container}/churn/a.csv"
+
+
+def test_an_etag_may_come_in_quotes() -> None:
+    """Event Grid and HTTP headers quote ETags, storage does not: they are the same."""
+    message = {"input": "incoming/churn/a.csv", "etag": '"0x8DC"'}
+    assert Job.from_json(json.dumps(message)).etag == "0x8DC"
+
+
 def test_a_job_survives_its_message() -> None:
     """What goes onto the queue comes off it the same."""
     options = Options(("id", "age"), "csv", 3, CsvOptions(";", "'", header=False))
