@@ -166,13 +166,13 @@ def test_a_job_that_never_works_ends_in_a_receipt(app: App) -> None:
     error = app.receipt(run_id, 90).error
     assert error is not None
     assert error["code"] == "retries_exhausted"
-    assert app.log.count("Executed 'Functions.jobs' (Failed") == 5
+    wait_until(lambda: app.log.count("Executed 'Functions.jobs' (Failed") == 5)
 
 
 def test_function_list_is_printed(app: App) -> None:
     """The log begins with the functions and URLs that func start would list."""
     for line in ("dropped: blobTrigger", "jobs: queueTrigger", "poisoned_jobs: queueTrigger"):
-        assert line in app.log
+        wait_until(lambda line=line: line in app.log)
 
 
 def test_a_blob_that_is_no_table_ends_the_same_way(app: App) -> None:

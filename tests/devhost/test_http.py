@@ -5,6 +5,8 @@ import json
 import httpx2 as httpx
 import pytest
 
+from tests.devhost.conftest import wait_until
+
 
 @pytest.fixture
 def client(shared):
@@ -48,14 +50,17 @@ def test_a_failure_is_500_with_its_traceback_on_the_console(client, shared):
     """An exception answers 500 with an empty body; the console shows the traceback and the function's name."""
     response = client.get("/fail")
     assert (response.status_code, response.content) == (500, b"")
-    assert "Executed 'Functions.fail' (Failed, Id=" in shared[0].output
-    assert "ValueError: the app's own fault" in shared[0].output
+    for text in ("Executed 'Functions.fail' (Failed, Id=", "ValueError: the app's own fault"):
+        wait_until(lambda text=text: text in shared[0].output, f"{text} on the console")
 
 
 def test_logs_name_their_function(client, shared):
     """What a function logs carries its name and invocation."""
     client.post("/echo/somebody")
-    assert any("] [echo " in line and "echo was asked by somebody" in line for line in shared[0].lines)
+    wait_until(
+        lambda: any("] [echo " in line and "echo was asked by somebody" in line for line in shared[0].lines),
+        "line of the function's own log",
+    )
 
 
 def test_a_body_over_100_mb_is_refused(client):
@@ -77,7 +82,7 @@ def test_a_function_that_blocks_its_loop_does_not_block_the_host(client):
 def test_a_chunked_body_is_warned_of(client, shared):
     """A body without a length comes through, with a warning that in Azure it would not."""
     assert client.post("/echo/chunks", content=iter([b"a", b"b"])).content == b"ab"
-    assert "/echo/chunks came in chunks" in shared[0].output
+    wait_until(lambda: "/echo/chunks came in chunks" in shared[0].output, "warning")
 
 
 def test_the_host_reports_itself(client):

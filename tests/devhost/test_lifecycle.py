@@ -139,5 +139,5 @@ def test_quiet_prints_failures_only(start):
     devhost = start("--quiet").ready()
     assert httpx.get(f"{devhost.url}/text").text == "plain"
     assert httpx.get(f"{devhost.url}/fail").status_code == 500
+    wait_until(lambda: "Executed 'Functions.fail' (Failed" in devhost.output, "failure on the console")
     assert "Functions.text" not in devhost.output
-    assert "Executed 'Functions.fail' (Failed" in devhost.output
