@@ -51,7 +51,7 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start Azurite on free ports and give its connection string."""
     node, script = find_node(), ROOT / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
     if node is None or not script.exists():
-        pytest.skip("Azurite is not installed: run npm ci")
+        pytest.fail("Azurite is not installed: run npm ci")
     ports = free_ports(3)
     options = [
         word
