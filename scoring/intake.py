@@ -25,9 +25,7 @@ def accept_file(path: BlobPath, services: Services) -> Job | None:
     except BlobNotFoundError:
         log.warning("%s is gone again: nothing to do", path)
         return None
-    except DropscoreError as error:
-        if error.retryable:
-            raise
+    except (InputError, ModelError) as error:
         _refuse(str(path), error, services)
         return None
     services.queues.send(services.settings.jobs_queue, job.to_json())
