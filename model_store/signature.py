@@ -49,10 +49,22 @@ class Column:
     """Whether the column must be there at all (MLflow's meaning); a missing optional column is all nulls."""
     nullable: bool = True
     """Whether a cell may be null: found out at packaging by asking the source model. Kept in dropscore.json."""
+    categories: tuple[str, ...] | None = None
+    """Of a string column: the values that the model tells apart, where they are known. Kept in dropscore.json."""
 
     def to_mlflow(self) -> dict[str, Any]:
         """Return the column as MLflow writes it."""
         return {"type": self.type.value, "name": self.name, "required": self.required}
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What a user says of an input column instead of what was inferred; None leaves that as inferred."""
+
+    type: ColumnType | None = None
+    required: bool | None = None
+    nullable: bool | None = None
+    categories: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

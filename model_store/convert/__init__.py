@@ -4,26 +4,34 @@ Importing this package is light: the training libraries are imported by the conv
 are packaged; a process that serves never imports them.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from model_store.convert.conversion import NULL_TEXT, Conversion
+from model_store.signature import Override
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["NULL_TEXT", "Conversion", "convert", "load_estimator"]
 
+NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
 
-def convert(estimator: object, sample: "pd.DataFrame") -> Conversion:
+
+def convert(
+    estimator: object, sample: "pd.DataFrame", *, overrides: Mapping[str, Override] = NO_OVERRIDES
+) -> Conversion:
     """Convert a fitted estimator, with a sample of the rows it was trained on.
 
     `sample` holds the columns the estimator was fitted on, by name and with their types; more columns, such as the
-    label, are dropped. EstimatorInvalidError and SampleInvalidError name the step or column at fault.
+    label, are dropped. `overrides` say of input columns, by name, what should not be inferred from the sample.
+    EstimatorInvalidError and SampleInvalidError name the step or column at fault.
     """
     from model_store.convert.sklearn import convert_sklearn  # noqa: PLC0415 - scikit-learn only when used
 
-    return convert_sklearn(estimator, sample)
+    return convert_sklearn(estimator, sample, overrides)
 
 
 def load_estimator(path: Path, *, trust_pickle: bool) -> object:

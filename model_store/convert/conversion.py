@@ -1,7 +1,7 @@
 """What a converter gives back: the graph, its signature, and the source model to compare it with."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -35,5 +35,8 @@ class Conversion:
     """The training sample in `signature.input_schema`."""
     predict: Callable[[pa.Table], pa.Table]
     """The source model's own answers, in `signature.output_schema`, for rows in `signature.input_schema`."""
+    thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """By numeric input column: values on both sides of which the source may answer differently, such as those where
+    a tree's comparison turns. The parity gate tries them."""
     stock_steps: tuple[str, ...] = ()
     """The steps that went through skl2onnx instead of our exact builders, as "name (Class)"."""

@@ -6,6 +6,7 @@ know are written operation by operation as scikit-learn does it, in double; the 
 (fallback.py).
 """
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -24,12 +25,12 @@ from model_store.convert.sklearn.inference import infer_signature
 from model_store.convert.sklearn.outputs import Outputs, give
 from model_store.convert.sklearn.source import Source
 from model_store.convert.sklearn.step import Step
-from model_store.signature import Signature
+from model_store.signature import Override, Signature
 
 FRAMEWORK = "scikit-learn"
 
 
-def convert_sklearn(estimator: object, sample: pd.DataFrame) -> Conversion:
+def convert_sklearn(estimator: object, sample: pd.DataFrame, overrides: Mapping[str, Override]) -> Conversion:
     """Convert a fitted scikit-learn estimator; see `model_store.convert.convert`."""
     step = Step((), _fitted(estimator))
     if not isinstance(sample, pd.DataFrame):
@@ -37,7 +38,7 @@ def convert_sklearn(estimator: object, sample: pd.DataFrame) -> Conversion:
     outputs = Outputs.of(estimators.final(step))
     source = Source.of(step, outputs, sample)
     table = source.table(sample)
-    signature = infer_signature(source, table)
+    signature = infer_signature(source, table, overrides)
     graph = _write(source, signature)
     used = [FRAMEWORK, "numpy", "onnx", "pandas", *(["skl2onnx"] if graph.stock_steps else [])]
 

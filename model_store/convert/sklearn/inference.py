@@ -1,18 +1,26 @@
 """Find a model's signature out by asking it."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
 from errors import EstimatorInvalidError, SampleInvalidError
 from model_store.convert.sklearn.source import Source, SourceColumn
-from model_store.signature import Column, ColumnType, Signature
+from model_store.signature import Column, ColumnType, Override, Signature
 
 _ROWS = 5
 """How many rows are tried with a null; what a scikit-learn estimator accepts does not depend on the row."""
 
 
-def infer_signature(source: Source, table: pa.Table) -> Signature:
+def infer_signature(source: Source, table: pa.Table, overrides: Mapping[str, Override]) -> Signature:
     """Return the columns of a source and which may be null: those it can predict with a null in them."""
+    if unknown := overrides.keys() - {column.name for column in source.columns}:
+        raise SampleInvalidError(
+            f"there is no input column {min(unknown)!r} to override: the estimator does not read it"
+        )
     rows = table.drop_null().slice(0, _ROWS)
     if not rows.num_rows:
         rows = table.slice(0, _ROWS)
@@ -24,7 +32,10 @@ def infer_signature(source: Source, table: pa.Table) -> Signature:
         raise SampleInvalidError(
             f"the estimator fails on rows of the sample ({type(error).__name__}): pass rows as it was fitted on"
         ) from error
-    inputs = tuple(_infer(source, column, rows) for column in source.columns)
+    inputs = tuple(
+        overridden(_infer(source, column, rows), overrides.get(column.name, Override()))
+        for column in source.columns
+    )
     for column in inputs:
         if table[column.name].null_count and not column.nullable:
             raise SampleInvalidError(
@@ -37,6 +48,16 @@ def infer_signature(source: Source, table: pa.Table) -> Signature:
                 f"column {column.name!r} has the name of an output: rename it and fit again", column=column.name
             )
     return Signature(inputs, source.outputs.columns)
+
+
+def overridden(column: Column, override: Override) -> Column:
+    """Return an inferred column with what the user says of it."""
+    said: dict[str, Any] = {
+        "required": override.required,
+        "nullable": override.nullable,
+        "categories": override.categories,
+    }
+    return replace(column, **{field: value for field, value in said.items() if value is not None})
 
 
 def _infer(source: Source, column: SourceColumn, rows: pa.Table) -> Column:
