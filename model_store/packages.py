@@ -53,7 +53,7 @@ class ParityReport:
     """How the packaged model's answers compare with the source framework's own."""
 
     rows: int
-    """Rows compared: of the sample, and made from it with nulls and unseen categories."""
+    """Rows compared: of the sample, and made from it, such as with nulls and unseen categories."""
     max_abs_difference: float
     """Over all numeric outputs."""
     mean_abs_difference: float
@@ -65,6 +65,8 @@ class ParityReport:
     """What the package was held to: absolute for classifiers, relative for regressors."""
     refused: tuple[str, ...] = ()
     """Made rows that the source itself refuses to answer, such as "unseen in 'plan'"."""
+    given: int | None = None
+    """Rows of the user's sample among those compared; the others were made. None in older packages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,10 @@ class PackageInfo:
         """The sha256 of what serves; timestamps, measurements and framework versions are no part of it."""
         serves = {
             "graph": self.files[GRAPH].sha256,
-            "inputs": [column.to_mlflow() | {"nullable": column.nullable} for column in self.signature.inputs],
+            "inputs": [
+                column.to_mlflow() | {"nullable": column.nullable} | column.refusals
+                for column in self.signature.inputs
+            ],
             "outputs": [column.to_mlflow() for column in self.signature.outputs],
             "labels": list(self.labels),
             "null_text": self.null_text,
@@ -117,6 +122,7 @@ class PackageInfo:
             "framework": self.framework,
             "versions": dict(self.versions),
             "nullable": {column.name: column.nullable for column in self.signature.inputs},
+            "refusals": {column.name: column.refusals for column in self.signature.inputs if column.refusals},
             "labels": list(self.labels),
             "null_text": self.null_text,
             "parity": asdict(self.parity),
@@ -137,7 +143,9 @@ class PackageInfo:
         try:
             parity = entries["parity"]
             info = cls(
-                signature=Signature.from_mlflow(read_mlmodel(mlmodel), entries["nullable"]),
+                signature=Signature.from_mlflow(
+                    read_mlmodel(mlmodel), entries["nullable"], entries.get("refusals", {})
+                ),
                 labels=tuple(entries["labels"]),
                 null_text=entries["null_text"],
                 framework=entries["framework"],

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from errors import PackageInvalidError, SampleInvalidError
 from model_store.convert.conversion import Conversion
+from model_store.extremes import narrow_limits
 from model_store.golden import GOLDEN_ROWS, golden_entry
 from model_store.mlmodel import mlflow_files
 from model_store.model import Model, OpenGraph
@@ -47,12 +48,24 @@ def _write(conversion: Conversion, folder: Path, tolerance: float) -> None:
         raise SampleInvalidError("the sample has no rows: give rows the model was trained on")
     signature, graph = conversion.signature, folder / GRAPH
     graph.write_bytes(conversion.graph)
-    trials = make_trials(conversion.sample, signature, conversion.predict)
+    portable = OpenGraph(graph, signature, conversion.null_text).predict
+    classifier = bool(conversion.labels)
+    signature = narrow_limits(
+        signature,
+        conversion.sample,
+        conversion.predict,
+        portable,
+        classifier=classifier,
+        tolerance=tolerance,
+    )
+    trials = make_trials(conversion.sample, signature, conversion.predict, conversion.thresholds)
     parity = check_parity(
         trials,
-        OpenGraph(graph, signature, conversion.null_text).predict,
-        classifier=bool(conversion.labels),
+        portable,
+        classifier=classifier,
         tolerance=tolerance,
+        source=conversion.predict,
+        stock_steps=conversion.stock_steps,
     )
     golden = trials.evenly(GOLDEN_ROWS)
     created = datetime.now(UTC)

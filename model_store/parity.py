@@ -1,10 +1,12 @@
 """The parity gate: what is served must answer as what was trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from errors import ParityError
 from model_store.comparison import Comparison, compare
@@ -14,24 +16,46 @@ from model_store.trials import Trials
 TOLERANCE = 1e-5
 """The largest difference a package may have: absolute for probabilities, relative for regressions. Flips: none."""
 
+MOST_ROUNDED = 200
+"""Failing rows that are asked about again, to find out why they fail."""
+
+Predict: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
+Source: TypeAlias = Callable[[pa.Table], pa.Table]
+
 
 def check_parity(
     trials: Trials,
-    predict: Callable[[pa.RecordBatch], pa.RecordBatch],
+    predict: Predict,
     *,
     classifier: bool,
     tolerance: float = TOLERANCE,
+    source: Source | None = None,
+    stock_steps: Sequence[str] = (),
 ) -> ParityReport:
     """Put the trials to the packaged model's `predict` and return how its answers differ from the source's.
 
     ParityError for any label flip, or a difference above `tolerance`; it names the worst row, the output, and the
-    input column to blame where there is one.
+    input column to blame where there is one. `source` answers more rows, to find that out, and `stock_steps` are
+    suspects in any case: steps that another converter did.
     """
     answers = predict(trials.rows.combine_chunks().to_batches()[0])
     comparison = compare(trials.answers, answers, classifier=classifier)
     failing = comparison.failing(tolerance)
     if failing.any():
-        raise ParityError(_verdict(trials, comparison, failing, tolerance))
+        text = _verdict(trials, comparison, failing, tolerance)
+        places = np.flatnonzero(failing)[:MOST_ROUNDED]
+        ours = pa.Table.from_batches([answers]).take(places)
+
+        def agrees(theirs: pa.Table) -> bool:
+            return not compare(theirs, ours, classifier=classifier).failing(tolerance).any()
+
+        if blamed := _blame(trials, failing):
+            text += f"; only rows with {blamed} are off: look at what the model does with that column"
+        elif source is not None and (rounded := _rounded(trials.rows.take(places), source, agrees)):
+            text += f"; they agree once {rounded} rounded to float32: a step of the model computes in that"
+        if stock_steps:
+            text += f"; converted by skl2onnx instead of exactly, and so suspect: {', '.join(stock_steps)}"
+        raise ParityError(f"{text} (tolerance {tolerance:g})")
     rows = len(trials.rows)
     largest = {name: float(differences.max()) for name, differences in comparison.absolute.items()}
     worst = max(largest, key=lambda name: largest[name], default=None)
@@ -46,6 +70,7 @@ def check_parity(
         worst_column=worst if worst is not None and largest[worst] > 0 else None,
         tolerance=tolerance,
         refused=trials.refused,
+        given=trials.given,
     )
 
 
@@ -57,14 +82,11 @@ def _verdict(trials: Trials, comparison: Comparison, failing: npt.NDArray[np.boo
     column, difference = comparison.worst(row, tolerance)
     group = trials.group_of(row)
     how = "another label" if difference is None else f"a difference of {difference:.3g}"
-    text = (
+    return (
         f"the converted model does not answer as the source model does: {failing.sum()} of {len(failing)} trial "
         f"rows are off, {flipped.sum()} of them with another label; worst is {column!r} with {how} in row "
         f"{row - group.start + 1} of {group.name}"
     )
-    if blamed := _blame(trials, failing):
-        text += f"; only rows with {blamed} are off: look at what the model does with that column"
-    return f"{text} (tolerance {tolerance:g})"
 
 
 def _blame(trials: Trials, failing: npt.NDArray[np.bool_]) -> str | None:
@@ -78,3 +100,25 @@ def _blame(trials: Trials, failing: npt.NDArray[np.bool_]) -> str | None:
             suspects[group.name] = (group.start <= places) & (places < group.stop)
     guilty = [name for name, mask in suspects.items() if not (failing & ~mask).any()]
     return min(guilty, key=lambda name: int(suspects[name].sum()), default=None)
+
+
+def _rounded(rows: pa.Table, source: Source, agrees: Callable[[pa.Table], bool]) -> str | None:
+    """Say "column 'x' is" or "columns 'x' and 'y' are" if the source agrees with us on their float32 values.
+
+    Each column is tried alone, then all at once. None if that does not explain every failing row.
+    """
+    doubles = [field.name for field in rows.schema if pa.types.is_float64(field.type)]
+    for names in [*([name] for name in doubles), *([doubles] if len(doubles) > 1 else [])]:
+        single = rows
+        for name in names:
+            place = rows.schema.get_field_index(name)
+            cells = pc.cast(pc.cast(rows[name], pa.float32(), safe=False), pa.float64())
+            single = single.set_column(place, rows.schema.field(place), cells)
+        try:
+            theirs = source(single)
+        except Exception:  # noqa: S112  # a source that refuses these rows explains nothing
+            continue
+        if agrees(theirs):
+            texts = " and ".join(repr(name) for name in names)
+            return f"column {texts} is" if len(names) == 1 else f"columns {texts} are"
+    return None

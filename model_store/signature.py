@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -51,10 +52,20 @@ class Column:
     """Whether a cell may be null: found out at packaging by asking the source model. Kept in dropscore.json."""
     categories: tuple[str, ...] | None = None
     """Of a string column: the values that the model tells apart, where they are known. Kept in dropscore.json."""
+    allowed: tuple[str, ...] | None = None
+    """Of a string column: the only texts taken, where the source model refuses all others; None for any."""
+    limit: float | None = None
+    """Of a column of numbers: the largest magnitude that the source model takes; None for any, infinities too."""
 
     def to_mlflow(self) -> dict[str, Any]:
         """Return the column as MLflow writes it."""
         return {"type": self.type.value, "name": self.name, "required": self.required}
+
+    @property
+    def refusals(self) -> dict[str, Any]:
+        """What is refused of its cells beyond type and nulls, as JSON: `limit` and `allowed`, where there are."""
+        limit = {} if self.limit is None else {"limit": self.limit}
+        return limit | ({} if self.allowed is None else {"allowed": list(self.allowed)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +109,34 @@ class Signature:
         }
 
     @classmethod
-    def from_mlflow(cls, entry: Mapping[str, str], nullable: Mapping[str, bool]) -> "Signature":
-        """Read that entry back; `nullable` comes from dropscore.json. PackageInvalidError if it does not fit."""
+    def from_mlflow(
+        cls,
+        entry: Mapping[str, str],
+        nullable: Mapping[str, bool],
+        refusals: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> "Signature":
+        """Read that entry back; PackageInvalidError if it does not fit.
+
+        `nullable` and `refusals`, both by column, come from dropscore.json.
+        """
         try:
             inputs, outputs = (json.loads(entry[side]) for side in ("inputs", "outputs"))
             return cls(
-                tuple(
-                    Column(c["name"], ColumnType(c["type"]), c.get("required", True), nullable[c["name"]])
-                    for c in inputs
-                ),
+                tuple(_read_input(c, nullable[c["name"]], refusals.get(c["name"], {})) for c in inputs),
                 tuple(Column(c["name"], ColumnType(c["type"])) for c in outputs),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise PackageInvalidError(f"the signature in MLmodel cannot be read: {error!r}") from error
+
+
+def _read_input(entry: Mapping[str, Any], nullable: Any, refusals: Mapping[str, Any]) -> Column:
+    """Read an input column from MLflow's entry and what dropscore.json has beside it."""
+    limit, allowed = refusals.get("limit"), refusals.get("allowed")
+    return Column(
+        entry["name"],
+        ColumnType(entry["type"]),
+        entry.get("required", True),
+        nullable,
+        allowed=None if allowed is None else tuple(allowed),
+        limit=None if limit is None else float(limit),
+    )

@@ -1,6 +1,6 @@
 """Make a block's columns what the model's signature says, and reject the rows that cannot be."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from errors import ColumnMissingError, ColumnTypeError
 from model_store import Column, ColumnType, Signature
-from scoring.rejects import NULL, TYPE, Fault, Rejects
+from scoring.rejects import CATEGORY, NULL, RANGE, TYPE, Fault, Rejects
 
 _READS_AS = {
     ColumnType.BOOLEAN: "true or false",
@@ -79,7 +79,30 @@ def _column(columns: Mapping[str, pa.Array], column: Column, rows: int, rejects:
         if pc.any(empty).as_py():
             message = "the value is missing where the model takes none"
             rejects.add_all(empty.to_numpy(zero_copy_only=False), Fault(NULL, column.name, message))
+    if column.limit is not None:
+        _check_range(array, column, column.limit, rejects)
+    if column.allowed is not None:
+        _check_categories(array, column, column.allowed, rejects)
     return array
+
+
+def _check_range(array: pa.Array, column: Column, limit: float, rejects: Rejects) -> None:
+    # A nanosecond a cell; pc.min_max needs four. Nulls stay null and NaN compares as false: neither is beyond.
+    numbers = array if pa.types.is_floating(array.type) else pc.cast(array, pa.float64(), safe=False)
+    beyond = pc.greater(pc.abs(numbers), pa.scalar(limit, numbers.type))
+    if pc.any(beyond).as_py():
+        message = "the value is infinite or larger than the model takes"
+        rejects.add_all(
+            pc.fill_null(beyond, False).to_numpy(zero_copy_only=False), Fault(RANGE, column.name, message)
+        )
+
+
+def _check_categories(array: pa.Array, column: Column, allowed: Sequence[str], rejects: Rejects) -> None:
+    known = pc.is_in(array, value_set=pa.array([*allowed, None], array.type))
+    if not pc.all(known).as_py():
+        message = "the value is none of those the model was trained on, and it takes no others"
+        unknown = pc.invert(known).to_numpy(zero_copy_only=False)
+        rejects.add_all(unknown, Fault(CATEGORY, column.name, message))
 
 
 def type_fault(column: Column) -> Fault:

@@ -13,6 +13,8 @@ COLUMNS: Final = ("_row", "_error_code", "_error_column", "_error_message")
 
 NULL = "null_not_allowed"
 TYPE = "value_type"
+RANGE = "value_range"
+CATEGORY = "category_unknown"
 FIELDS = "field_count"
 RECORD = "record_malformed"
 TEXT = "text_encoding"

@@ -23,6 +23,7 @@ ELEMENT = {
     ColumnType.FLOAT: TensorProto.FLOAT,
     ColumnType.DOUBLE: TensorProto.DOUBLE,
     ColumnType.STRING: TensorProto.STRING,
+    ColumnType.DATETIME: TensorProto.INT64,
 }
 
 
@@ -41,6 +42,8 @@ class GraphWriter:
         self._known: dict[bytes, str] = {}
         self._ml_opset = ML_OPSET
         self.stock_steps: list[str] = []
+        self.allowed: dict[str, frozenset[str]] = {}
+        """The texts of string columns that the source takes, where it refuses all others."""
 
     def name(self, hint: str) -> str:
         """Return `hint` with the first number that makes it a new name."""
@@ -100,6 +103,11 @@ class GraphWriter:
     def give(self, column: Column, tensor: str) -> None:
         """Make a [N] tensor the output of that column."""
         self._nodes.append(helper.make_node("Identity", [tensor], [column.name]))
+
+    def allow_only(self, column: str, texts: Iterable[str]) -> None:
+        """Note that a step of the source takes only these texts from an input column, and refuses all others."""
+        taken = frozenset(texts)
+        self.allowed[column] = self.allowed.get(column, taken) & taken
 
     def graft(self, model: onnx.ModelProto, feeds: Mapping[str, str]) -> list[str]:
         """Copy another model's nodes in, fed by `feeds` (its input: our tensor); return its outputs' tensors."""

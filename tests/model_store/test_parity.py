@@ -101,10 +101,11 @@ def test_trials_are_bounded_and_the_same_each_time(conversion):
     first, second = (make_trials(sample, conversion.signature, conversion.predict) for _ in range(2))
     assert first.groups[0].stop == SAMPLE_ROWS
     assert [group.name for group in first.groups[1:]] == [
+        "tiny values in 'age'",
         "nulls in 'age'",
         "nulls in 'plan'",
-        "an unseen category in 'plan'",
         "nulls in every column that may have them",
+        "an unseen category in 'plan'",
     ]
     assert first.rows.equals(second.rows)
     assert len(set(first.evenly(20))) == 20

@@ -17,6 +17,29 @@ def test_every_type_survives_mlflow_and_has_an_arrow_type():
     assert not signature.input_schema.field("string").nullable
 
 
+def test_what_a_column_refuses_comes_from_beside_mlflow():
+    """Limits and allowed texts are read back; an older package that has none takes everything."""
+    columns = (
+        Column("size", ColumnType.DOUBLE, limit=3.5e38),
+        Column("plan", ColumnType.STRING, allowed=("a", "b")),
+        Column("town", ColumnType.STRING),
+    )
+    signature = Signature(columns, (Column("prediction", ColumnType.LONG),))
+    nullable = dict.fromkeys(["size", "plan", "town"], True)
+    refusals = {column.name: column.refusals for column in columns if column.refusals}
+    assert refusals == {"size": {"limit": 3.5e38}, "plan": {"allowed": ["a", "b"]}}
+    assert Signature.from_mlflow(signature.to_mlflow(), nullable, refusals) == signature
+    assert all(not column.refusals for column in Signature.from_mlflow(signature.to_mlflow(), nullable).inputs)
+
+
+@pytest.mark.parametrize("refusals", [[], {"a": 1}, {"a": {"limit": "x"}}, {"a": {"allowed": 5}}])
+def test_refusals_that_cannot_be_read_are_a_damaged_package(refusals):
+    """A sealed manifest of the wrong form is an error of ours."""
+    signature = Signature((Column("a", ColumnType.DOUBLE),), ())
+    with pytest.raises(PackageInvalidError, match="cannot be read"):
+        Signature.from_mlflow(signature.to_mlflow(), {"a": True}, refusals)
+
+
 def test_a_column_appears_once():
     """Two columns of one name could not be told apart."""
     with pytest.raises(PackageInvalidError, match="'a' appears twice"):

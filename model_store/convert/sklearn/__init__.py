@@ -6,7 +6,8 @@ know are written operation by operation as scikit-learn does it, in double; the 
 (fallback.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -25,6 +26,7 @@ from model_store.convert.sklearn.inference import infer_signature
 from model_store.convert.sklearn.outputs import Outputs, give
 from model_store.convert.sklearn.source import Source
 from model_store.convert.sklearn.step import Step
+from model_store.convert.sklearn.thresholds import find_thresholds
 from model_store.signature import Override, Signature
 
 FRAMEWORK = "scikit-learn"
@@ -40,6 +42,7 @@ def convert_sklearn(estimator: object, sample: pd.DataFrame, overrides: Mapping[
     table = source.table(sample)
     signature = infer_signature(source, table, overrides)
     graph = _write(source, signature)
+    signature = _closed(signature, graph.allowed)
     used = [FRAMEWORK, "numpy", "onnx", "pandas", *(["skl2onnx"] if graph.stock_steps else [])]
 
     def predict(rows: pa.Table) -> pa.Table:
@@ -54,6 +57,7 @@ def convert_sklearn(estimator: object, sample: pd.DataFrame, overrides: Mapping[
         versions={name: version(name) for name in used},
         sample=table.cast(signature.input_schema),
         predict=predict,
+        thresholds=find_thresholds(source, table),
         stock_steps=tuple(graph.stock_steps),
     )
 
@@ -71,6 +75,15 @@ def _fitted(estimator: Any) -> Any:
             f"the {type(estimator).__name__} is not fitted: call its fit() first"
         ) from error
     return getattr(estimator, "best_estimator_", estimator)
+
+
+def _closed(signature: Signature, allowed: Mapping[str, Iterable[str]]) -> Signature:
+    """Return the signature with the only texts that some columns take."""
+    inputs = tuple(
+        replace(column, allowed=tuple(sorted(allowed[column.name]))) if column.name in allowed else column
+        for column in signature.inputs
+    )
+    return Signature(inputs, signature.outputs)
 
 
 def _write(source: Source, signature: Signature) -> GraphWriter:

@@ -18,6 +18,8 @@ class Choice:
     """[N] of int64: each row's place in `meanings`."""
     meanings: Values
     """What the source's next step is given for each."""
+    texts: Sequence[str] = ()
+    """Of a string column: the input's own texts that the first of `meanings` are for."""
 
 
 def choose(graph: GraphWriter, block: Block, known: Iterable[object]) -> Choice:
@@ -40,7 +42,7 @@ def _choose_text(graph: GraphWriter, block: Texts, known: Iterable[object]) -> C
     values[:] = [*texts, *(block.nulls or (other,)), other]
     for fill in block.fills:
         values[fill.is_missing(values)] = fill.value
-    return Choice(look_up(graph, block.tensor, texts), values)
+    return Choice(look_up(graph, block.tensor, texts), values, texts)
 
 
 def look_up(graph: GraphWriter, tensor: str, texts: Sequence[str]) -> str:

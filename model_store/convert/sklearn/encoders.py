@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from model_store.convert.graph import GraphWriter
-from model_store.convert.sklearn.choices import choose
-from model_store.convert.sklearn.features import Blocks, Rows, Table, Values, single
+from model_store.convert.sklearn.choices import Choice, choose
+from model_store.convert.sklearn.features import Block, Blocks, Numbers, Rows, Table, Texts, Values, single
 from model_store.convert.sklearn.step import Step
 
 
@@ -36,16 +37,49 @@ def target(step: Step, blocks: Blocks, graph: GraphWriter) -> Blocks:
 
 
 def _check_unknown(step: Step, blocks: Blocks, remedy: str) -> None:
-    """Refuse an encoder that fails on what it has not seen: one such cell would fail all rows scored with it."""
-    if step.model.handle_unknown == "error" and not all(isinstance(block, Table) for block in blocks):
-        raise step.refuse(f"fails on categories it has not seen: call its {remedy}, which needs no new fit")
+    """Refuse an encoder of numbers that fails on what it has not seen: one such cell would fail all rows."""
+    if step.model.handle_unknown == "error" and any(isinstance(block, Numbers) for block in blocks):
+        raise step.refuse(f"fails on numbers it has not seen: call its {remedy}, which needs no new fit")
 
 
 def _encode(step: Step, blocks: Blocks, graph: GraphWriter, widths: Sequence[int]) -> Blocks:
-    columns = zip(single(graph, blocks), step.model.categories_, strict=True)
+    columns = list(zip(single(graph, blocks), step.model.categories_, strict=True))
     choices = [choose(graph, block, categories.tolist()) for block, categories in columns]
-    answers = _ask(step, [choice.meanings for choice in choices], widths)
-    return tuple(Table(choice.codes, rows) for choice, rows in zip(choices, answers, strict=True))
+    meanings = [choice.meanings for choice in choices]
+    unknown = [np.zeros(len(values), dtype=bool) for values in meanings]
+    if getattr(step.model, "handle_unknown", None) == "error":
+        for place, (choice, (block, categories)) in enumerate(zip(choices, columns, strict=True)):
+            unknown[place] = _find_unknown(step, block, choice, categories.tolist(), graph)
+            # It cannot be asked about what it refuses: that is given a value it knows, and loses the answer below.
+            meanings[place] = np.where(unknown[place], categories[:1], meanings[place])
+    tables = []
+    for choice, rows, refused in zip(choices, _ask(step, meanings, widths), unknown, strict=True):
+        rows[refused] = np.nan  # serving rejects such rows; whoever runs the graph without us should see no score
+        tables.append(Table(choice.codes, rows))
+    return tuple(tables)
+
+
+def _find_unknown(
+    step: Step, block: Block, choice: Choice, categories: list[object], graph: GraphWriter
+) -> NDArray[np.bool_]:
+    """Return which of a column's values an encoder refuses; texts of the input are noted, to be rejected."""
+    texts = {category for category in categories if isinstance(category, str)}
+    others = [category for category in categories if not isinstance(category, str)]
+    known = np.array([value in texts or _is_among(value, others) for value in choice.meanings])
+    if isinstance(block, Texts):
+        graph.allow_only(block.name, (text for text, taken in zip(choice.texts, known, strict=False) if taken))
+    elif not (known | pd.isna(choice.meanings)).all():
+        raise step.refuse("has not seen all values that the step before it can give: fit it on rows with each")
+    return ~known
+
+
+def _is_among(value: object, categories: list[object]) -> bool:
+    """Say whether an encoder knows a value; to it, NaN and None are two."""
+    if isinstance(value, float) and np.isnan(value):
+        return any(isinstance(category, float) and np.isnan(category) for category in categories)
+    if value is None or value is pd.NA:
+        return any(category is value for category in categories)
+    return value in categories
 
 
 def _ask(step: Step, values: Sequence[Values], widths: Sequence[int]) -> list[Rows]:

@@ -108,7 +108,7 @@ def _source_column(graph: GraphWriter, column: Column, null: object) -> Block:
             return Texts(column.name, column.name, (null,) if column.nullable else ())
         case ColumnType.BOOLEAN:
             return Table(graph.flat(graph.cast(column.name, TensorProto.INT64)), np.array([[0.0], [1.0]]))
-        case ColumnType.LONG:
+        case ColumnType.INTEGER | ColumnType.LONG | ColumnType.FLOAT:
             return Numbers(graph.cast(graph.take(column), TensorProto.DOUBLE), 1)
         case _:
             return Numbers(graph.take(column), 1)

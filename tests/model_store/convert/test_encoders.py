@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -12,7 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from errors import EstimatorInvalidError
 from model_store.convert import convert
-from tests.model_store.convert.agreement import assert_agrees, people, strangers, three, two
+from tests.model_store.convert.agreement import assert_agrees, people, run, strangers, three, two
 
 UNKNOWN = {"handle_unknown": "use_encoded_value", "unknown_value": -1}
 TEXT_ENCODERS = {
@@ -99,11 +100,51 @@ def test_an_integer_column_behind_an_imputer_is_still_a_category():
     assert_agrees(convert(model, frame), rows)
 
 
-@pytest.mark.parametrize("encoder", [OneHotEncoder(), OrdinalEncoder()])
-def test_an_encoder_that_fails_on_strangers_is_refused(encoder):
-    """One unseen cell would fail every row scored with it: the message says what to set, without a new fit."""
+@pytest.mark.parametrize("encoder", [OneHotEncoder(), OrdinalEncoder(), OneHotEncoder(drop="first")])
+def test_an_encoder_that_refuses_strangers_allows_what_it_knows(encoder):
+    """Its columns take the fitted texts only; the others are rejected in serving, and no score to who runs on."""
     frame = people().dropna()[["city", "plan"]]
     model = make_pipeline(encoder, LogisticRegression()).fit(frame, two(people().dropna()))
+    conversion = convert(model, frame)
+    city, plan = conversion.signature.inputs
+    assert city.allowed == ("Bern", "Oslo", "Paris", "Rome", "Zürich")
+    assert plan.allowed == ("basic", "plus", "pro")
+    assert not city.nullable
+    assert_agrees(conversion, people(500, seed=3).dropna()[["city", "plan"]])
+    stranger = run(conversion, pa.table({"city": ["Atlantis"], "plan": ["pro"]}))
+    assert np.isnan(stranger["probability_stays"]).all()
+
+
+def test_what_an_imputer_fills_is_allowed_before_it():
+    """The text that counts as missing is taken where the encoder knows what it is filled with, nulls likewise."""
+    frame = people()[["city", "ratio"]].fillna({"city": "?"})
+    filling = SimpleImputer(missing_values="?", strategy="most_frequent")
+    columns = ColumnTransformer(
+        [("city", make_pipeline(filling, OneHotEncoder()), ["city"])], remainder="passthrough"
+    )
+    model = make_pipeline(columns, LogisticRegression()).fit(frame, two(people()))
+    conversion = convert(model, frame)
+    assert conversion.signature.inputs[0].allowed == ("?", "Bern", "Oslo", "Paris", "Rome", "Zürich")
+    assert_agrees(conversion, frame)
+
+
+def test_two_encoders_of_a_column_allow_what_both_know():
+    """A column may go through several encoders: one that refuses a text is enough."""
+    frame = people().dropna()[["city", "ratio"]]
+    few = OneHotEncoder(categories=[["Rome", "Oslo", "Bern"]], handle_unknown="error")
+    columns = [("all", OneHotEncoder(), ["city"]), ("few", few, ["city"]), ("ratio", "passthrough", ["ratio"])]
+    frame = frame[frame["city"].isin(["Rome", "Oslo", "Bern"])]
+    model = make_pipeline(ColumnTransformer(columns), LogisticRegression())
+    model.fit(frame, two(people()).take(frame.index))
+    model[0].named_transformers_["all"].categories_[0] = np.array(["Bern", "Oslo", "Paris"], dtype=object)
+    assert convert(model, frame[frame["city"] != "Rome"]).signature.inputs[0].allowed == ("Bern", "Oslo")
+
+
+@pytest.mark.parametrize("encoder", [OneHotEncoder(), OrdinalEncoder()])
+def test_an_encoder_that_fails_on_new_numbers_is_refused(encoder):
+    """One unseen number would fail every row scored with it: the message says what to set, without a new fit."""
+    frame = people()[["visits"]]
+    model = make_pipeline(encoder, LogisticRegression()).fit(frame, two(people()))
     with pytest.raises(EstimatorInvalidError, match="handle_unknown") as caught:
         convert(model, frame)
     assert type(encoder).__name__ in str(caught.value)
@@ -111,7 +152,7 @@ def test_an_encoder_that_fails_on_strangers_is_refused(encoder):
         model[0].set_params(handle_unknown="ignore")
     else:
         model[0].set_params(**UNKNOWN)
-    assert_agrees(convert(model, frame), strangers()[["city", "plan"]].fillna("x"))
+    assert_agrees(convert(model, frame), strangers()[["visits"]])
 
 
 def test_booleans_have_no_strangers():

@@ -17,6 +17,9 @@ from model_store.signature import Column, ColumnType
 from tests.model_store.convert.agreement import NUMBERS, assert_agrees, people, strangers, target, three, two
 from tests.model_store.convert.pipelines import scaled
 
+LARGEST = float(np.finfo(np.float64).max)
+"""What columns take whose infinities scikit-learn refuses."""
+
 
 def fitted(frame, labels=None, estimator=None):
     """Fit a model that refuses nulls."""
@@ -30,9 +33,9 @@ def test_types_and_nulls_are_what_the_source_takes():
     frame = people()
     conversion = convert(scaled(LogisticRegression()).fit(frame, two(frame)), frame.assign(label=two(frame)))
     assert conversion.signature.inputs == (
-        Column("amount", ColumnType.DOUBLE),
-        Column("ratio", ColumnType.DOUBLE),
-        Column("visits", ColumnType.DOUBLE),
+        Column("amount", ColumnType.DOUBLE, limit=LARGEST),
+        Column("ratio", ColumnType.DOUBLE, limit=LARGEST),
+        Column("visits", ColumnType.DOUBLE, limit=LARGEST),
         Column("member", ColumnType.BOOLEAN, nullable=False),
         Column("city", ColumnType.STRING),
         Column("plan", ColumnType.STRING),
@@ -47,7 +50,7 @@ def test_an_estimator_that_refuses_nulls_has_columns_without():
     frame = people()[["ratio", "visits"]]
     conversion = convert(fitted(frame), frame)
     assert conversion.signature.inputs == (
-        Column("ratio", ColumnType.DOUBLE, nullable=False),
+        Column("ratio", ColumnType.DOUBLE, nullable=False, limit=LARGEST),
         Column("visits", ColumnType.LONG, nullable=False),
     )
     assert_agrees(conversion, strangers())
