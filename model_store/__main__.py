@@ -168,7 +168,8 @@ def describe_parity(info: PackageInfo) -> str:
     """Say in one line how a package's answers compare with its source's."""
     parity = info.parity
     flips = f"{parity.label_flips} label flips, " if info.labels else ""
-    return f"checked on {parity.rows:,} rows: {flips}largest difference {parity.max_abs_difference:.2g}"
+    given = "" if parity.given is None else f" ({parity.given:,} of the sample)"
+    return f"checked on {parity.rows:,} rows{given}: {flips}largest difference {parity.max_abs_difference:.2g}"
 
 
 def tell_champion(registry: Registry, version: ModelVersion) -> None:

@@ -11,6 +11,8 @@ from errors import ParityError, SampleInvalidError
 from model_store.comparison import compare
 from model_store.packages import read_package
 from model_store.packaging import build_package
+from model_store.parity import check_parity
+from model_store.signature import Column, ColumnType, Signature
 from model_store.trials import SAMPLE_ROWS, make_trials
 
 
@@ -75,6 +77,81 @@ def test_blame_falls_on_unseen_categories(conversion, tmp_path):
 
     with pytest.raises(ParityError, match="only rows with an unseen category in 'plan' are off"):
         build(replace(conversion, predict=predict), tmp_path)
+
+
+def test_blame_falls_on_values_at_tree_thresholds(conversion, tmp_path):
+    """A label that flips only next to a threshold is found there, and the column named."""
+
+    def predict(rows: pa.Table) -> pa.Table:
+        age = rows["age"].to_numpy()
+        beside = (age > 40.0) & (age <= np.nextafter(np.float32(40), np.float32(50)))
+        return conversion.predict(
+            rows.set_column(0, "age", pa.array(np.where(beside, 4000.0, age), from_pandas=True))
+        )
+
+    build(replace(conversion, predict=predict), tmp_path)  # no row of the sample is there
+    with pytest.raises(ParityError, match="only rows with values at tree thresholds in 'age' are off"):
+        build(replace(conversion, predict=predict, thresholds={"age": (40.0,)}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "says"), [(["age"], "column 'age' is"), (["age", "size"], "columns 'age' and 'size' are")]
+)
+def test_blame_falls_on_numbers_rounded_to_float32(names, says):
+    """Where the source agrees with us on the cells' float32 values, that is what the model does to them."""
+    random = np.random.default_rng(0)
+    sample = pa.table({name: random.normal(1e5, 1e4, 2000) for name in ("age", "size")})
+    signature = Signature(
+        tuple(Column(name, ColumnType.DOUBLE, nullable=False) for name in sample.column_names),
+        (Column("prediction", ColumnType.DOUBLE),),
+    )
+    sample = sample.cast(signature.input_schema)
+
+    def total(rows):
+        return pa.table({"prediction": pc.add(rows["age"], rows["size"])})
+
+    def rounded(batch):
+        rows = pa.Table.from_batches([batch])
+        for place, name in enumerate(rows.column_names):
+            if name in names:
+                rows = rows.set_column(place, name, rows[name].cast(pa.float32()).cast(pa.float64()))
+        return total(rows).to_batches()[0]
+
+    trials = make_trials(sample, signature, total)
+    with pytest.raises(ParityError, match=f"they agree once {says} rounded to float32"):
+        check_parity(trials, rounded, classifier=False, tolerance=1e-12, source=total)
+    with pytest.raises(ParityError) as caught:
+        check_parity(trials, rounded, classifier=False, tolerance=1e-12)
+    assert "float32" not in str(caught.value)
+
+
+def test_steps_that_another_converter_did_are_named(hand_conversion, tmp_path):
+    """A suspect is a step without an exact builder; it is named whatever the rows say."""
+    conversion = replace(hand_conversion(graph={"bias": -1.0}), stock_steps=("svm (SVC)",))
+    with pytest.raises(ParityError, match=r"skl2onnx instead of exactly, and so suspect: svm \(SVC\)"):
+        build(conversion, tmp_path)
+
+
+def test_a_small_sample_is_filled_up(conversion, tmp_path):
+    """The report says how many rows were given; the rest were made, most of them like those."""
+    parity = build(conversion, tmp_path).parity
+    assert parity.given == 300
+    assert parity.rows > SAMPLE_ROWS
+    groups = make_trials(conversion.sample, conversion.signature, conversion.predict).groups
+    assert (groups[1].name, groups[1].stop) == ("rows made like the sample", SAMPLE_ROWS)
+
+
+def test_numbers_that_are_not_taken_are_not_tried(conversion):
+    """A threshold beyond a column's limit is none that serving would score."""
+    inputs = (replace(conversion.signature.inputs[0], limit=100.0), *conversion.signature.inputs[1:])
+    signature = replace(conversion.signature, inputs=inputs)
+    thresholds = {"age": (99.0, 101.0, 1e300), "visits": (2.5, 1e30), "plan": (1.0,)}
+    trials = make_trials(conversion.sample, signature, conversion.predict, thresholds)
+    places = {group.column: group for group in trials.groups if "thresholds" in group.name}
+    assert set(places) == {"age", "visits"}
+    ages = trials.rows["age"].to_pylist()[places["age"].start : places["age"].stop]
+    assert 98 < min(ages) <= max(ages) < 100
+    assert trials.rows["visits"].to_pylist()[places["visits"].start : places["visits"].stop] == [2, 3]
 
 
 def test_rows_the_source_refuses_are_reported_not_compared(conversion, tmp_path):
