@@ -1,5 +1,6 @@
 """The command line of the registry: add a trained model, see what is there, move an alias."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from errors import SampleInvalidError
 from model_store.packages import PackageInfo
 from model_store.reference import DEFAULT_ALIAS, check_alias, check_name
 from model_store.registry import ModelVersion, Registry
+from model_store.signature import Override
 from settings import Settings
 from storage import open_storage
 from storage.command_line import Store, errors_as_text
@@ -27,7 +29,7 @@ Name = Annotated[str, typer.Argument(help="The model's name.")]
 def add(
     name: Name,
     estimator: Annotated[
-        Path, typer.Argument(exists=True, help="A fitted estimator (.joblib, .pkl), or a package's folder.")
+        Path, typer.Argument(exists=True, help="A fitted estimator (.skops, .joblib, .pkl), or a package's folder.")
     ],
     sample: Annotated[
         Path | None,
@@ -37,6 +39,13 @@ def add(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Load .joblib and .pkl files, which can run any code.")
     ] = False,
+    trust_type: Annotated[
+        list[str] | None, typer.Option(help="A type to trust in a .skops file; may be repeated.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="What not to infer of an input column, such as age:double,optional; may be repeated."),
+    ] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the version.")] = None,
     no_alias: Annotated[
         bool, typer.Option("--no-alias", help="Do not make a name's first version its champion.")
@@ -54,7 +63,9 @@ def add(
             folder = estimator
             if not estimator.is_dir():
                 folder = Path(temporary) / name
-                build(estimator, folder, sample, label_column, trust_pickle=trust_pickle)
+                trust = {"trust_pickle": trust_pickle, "trust_types": trust_type or ()}
+                overrides = dict(Override.parse(text) for text in column or ())
+                build(estimator, folder, sample, label_column, trust, overrides)
             version = registry.add(name, folder)
         if not (before or no_alias or registry.aliases(name)):
             registry.set_alias(name, DEFAULT_ALIAS, version.version)
@@ -132,15 +143,21 @@ def open_registry(store: str | None) -> Registry:
 
 
 def build(
-    estimator: Path, folder: Path, sample: Path | None, label_column: str | None, *, trust_pickle: bool
+    estimator: Path,
+    folder: Path,
+    sample: Path | None,
+    label_column: str | None,
+    trust: Mapping[str, Any],
+    overrides: Mapping[str, Override],
 ) -> PackageInfo:
-    """Package the estimator in a file."""
+    """Package the estimator in a file; `trust` is what `load_estimator` takes."""
     from model_store import package  # noqa: PLC0415  # with what follows, seconds of imports that only `add` needs
     from model_store.convert import load_estimator  # noqa: PLC0415
 
     if sample is None:
         raise SampleInvalidError("give --sample FILE: rows the estimator was trained on (.csv or .parquet)")
-    return package(load_estimator(estimator, trust_pickle=trust_pickle), read_sample(sample, label_column), folder)
+    rows = read_sample(sample, label_column)
+    return package(load_estimator(estimator, **trust), rows, folder, overrides=overrides)
 
 
 def read_sample(path: Path, label_column: str | None) -> Any:

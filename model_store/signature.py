@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from errors import PackageInvalidError
+from errors import PackageInvalidError, SampleInvalidError
 
 
 class ColumnType(StrEnum):
@@ -76,6 +76,33 @@ class Override:
     required: bool | None = None
     nullable: bool | None = None
     categories: tuple[str, ...] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> tuple[str, "Override"]:
+        """Read "age:double,optional": a column's name and words about it. SampleInvalidError for any other text.
+
+        Words are the types, `required` or `optional`, and `nullable` or `not-nullable`.
+        """
+        name, _, words = text.rpartition(":")
+        said: dict[str, Any] = {}
+        for word in words.split(","):
+            field, value = _WORDS.get(word.strip(), (None, None))
+            if not name or field is None or field in said:
+                raise SampleInvalidError(
+                    f"{text!r} says nothing of a column: write NAME:WORD or NAME:WORD,WORD with words such as "
+                    f"{', '.join(_WORDS)}"
+                )
+            said[field] = value
+        return name, cls(**said)
+
+
+_WORDS: Mapping[str, tuple[str, Any]] = {
+    **{kind.value: ("type", kind) for kind in ColumnType},
+    "required": ("required", True),
+    "optional": ("required", False),
+    "nullable": ("nullable", True),
+    "not-nullable": ("nullable", False),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Importing this package is light: the training libraries are imported by the conv
 are packaged; a process that serves never imports them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -34,11 +34,12 @@ def convert(
     return convert_sklearn(estimator, sample, overrides)
 
 
-def load_estimator(path: Path, *, trust_pickle: bool) -> object:
-    """Load an estimator from a `.joblib` or `.pkl` file, which runs code: only with `trust_pickle`.
+def load_estimator(path: Path, *, trust_pickle: bool, trust_types: Sequence[str] = ()) -> object:
+    """Load an estimator from a `.skops`, `.joblib` or `.pkl` file; the latter run code: only with `trust_pickle`.
 
-    EstimatorInvalidError otherwise, and for a file that cannot be read.
+    `trust_types` are types in a `.skops` file that skops does not trust itself. EstimatorInvalidError where trust
+    is missing, and for a file that cannot be read.
     """
-    from model_store.convert.loading import load_pickle  # noqa: PLC0415 - joblib only when used
+    from model_store.convert.loading import load  # noqa: PLC0415 - joblib and skops only when used
 
-    return load_pickle(path, trust_pickle=trust_pickle)
+    return load(path, trust_pickle=trust_pickle, trust_types=trust_types)

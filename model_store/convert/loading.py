@@ -1,11 +1,22 @@
 """Load estimators from files."""
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 from errors import EstimatorInvalidError
 
+SKOPS = ".skops"
 PICKLES = (".joblib", ".pkl", ".pickle")
+
+
+def load(path: Path, *, trust_pickle: bool, trust_types: Sequence[str] = ()) -> object:
+    """Load an estimator from a file, by its suffix; EstimatorInvalidError says why it cannot be."""
+    if path.suffix.lower() == SKOPS:
+        from model_store.convert.skops_file import load_skops  # noqa: PLC0415 - skops only when used
+
+        return load_skops(path, trust_types)
+    return load_pickle(path, trust_pickle=trust_pickle)
 
 
 def load_pickle(path: Path, *, trust_pickle: bool) -> object:
@@ -15,12 +26,13 @@ def load_pickle(path: Path, *, trust_pickle: bool) -> object:
     """
     if path.suffix.lower() not in PICKLES:
         raise EstimatorInvalidError(
-            f"{path.name} is no file that an estimator is loaded from: save it with joblib.dump as .joblib or .pkl"
+            f"{path.name} is no file that an estimator is loaded from: save it with skops.io.dump as .skops, or "
+            "with joblib.dump as .joblib or .pkl"
         )
     if not trust_pickle:
         raise EstimatorInvalidError(
             f"{path.name} is a pickle, and loading a pickle runs the code in it: pass --trust-pickle if you made "
-            "this file yourself or trust who did"
+            "this file yourself or trust who did, or save it with skops.io.dump as .skops"
         )
     if not path.is_file():
         raise EstimatorInvalidError(f"{path} does not exist or is no file")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import skops.io
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -85,6 +86,27 @@ def test_a_pipeline_becomes_a_model_in_one_command(run, trained, tmp_path):
     answers = model.predict(rows.cast(model.signature.input_schema).combine_chunks().to_batches()[0])
     expected = joblib.load(trained / "churn.joblib").predict_proba(pd.read_parquet(trained / "rows.parquet"))
     assert answers["probability_yes"].to_pylist() == pytest.approx(expected[:, 1].tolist(), abs=1e-12)
+
+
+def test_a_skops_file_and_what_is_said_of_columns(run, trained, tmp_path):
+    """Types are trusted one by one; what `--column` says is in the registered signature, or an error."""
+    path = tmp_path / "churn.skops"
+    skops.io.dump(joblib.load(trained / "churn.joblib"), path)
+    given = ("add", "churn", path, "--sample", trained / "rows.parquet", "--column", "age:optional")
+    code, out, err = run(*given, "--trust-pickle")
+    assert (code, out) == (1, "")
+    assert "--trust-type numpy.dtype" in err
+    given = (*given, "--trust-type", "numpy.dtype")
+    code, out, err = run(*given, "--column", "visits:integer")
+    assert (code, err) == (0, "")
+    assert "of the sample)" in out
+    registry = Registry(FolderBlobStore(tmp_path / ".dropscore"))
+    age, visits, _ = registry.describe(registry.resolve("churn")).signature.inputs
+    assert (age.required, visits.type.value, visits.nullable) == (False, "integer", False)
+    for said in ("visits:string", "visits", "nobody:long"):
+        code, out, err = run(*given, "--column", said)
+        assert (code, out) == (1, "")
+        assert "sample_invalid" in err
 
 
 def test_later_versions_move_no_alias_unless_told(run, trained):

@@ -116,8 +116,9 @@ def run(conversion: Conversion, table: pa.Table) -> dict[str, Any]:
         cells = table[column.name].to_pylist()
         if column.type is ColumnType.STRING:
             array = np.array([conversion.null_text if cell is None else cell for cell in cells], dtype=object)
-        elif column.type is ColumnType.DOUBLE:
-            array = np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float64)
+        elif column.type in {ColumnType.DOUBLE, ColumnType.FLOAT}:
+            dtype = column.type.arrow.to_pandas_dtype()
+            array = np.array([np.nan if cell is None else cell for cell in cells], dtype=dtype)
         else:
             array = np.array(cells, dtype=column.type.arrow.to_pandas_dtype())
         feeds[column.name] = array.reshape(-1, 1) if len(conversion.signature.inputs) == 1 else array

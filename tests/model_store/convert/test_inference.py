@@ -13,10 +13,11 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from errors import EstimatorInvalidError, SampleInvalidError
 from model_store.convert import convert
-from model_store.signature import Column, ColumnType
+from model_store.signature import Column, ColumnType, Override
 from tests.model_store.convert.agreement import NUMBERS, assert_agrees, people, strangers, target, three, two
 from tests.model_store.convert.pipelines import scaled
 
+SINGLE = float(np.finfo(np.float32).max)
 LARGEST = float(np.finfo(np.float64).max)
 """What columns take whose infinities scikit-learn refuses."""
 
@@ -182,6 +183,118 @@ def test_a_sample_that_does_not_fit_is_refused(change, says):
     with pytest.raises(SampleInvalidError, match=says) as caught:
         convert(fitted(frame), change(frame))
     assert "secret" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def imputed():
+    """Fit a pipeline that fills nulls, on a column of each kind."""
+    frame = people()
+    return scaled(LogisticRegression(max_iter=2000)).fit(frame, two(frame))
+
+
+def column_of(model, frame, name, said):
+    conversion = convert(model, frame, overrides={name: said})
+    return conversion, next(column for column in conversion.signature.inputs if column.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "expected"),
+    [
+        ("visits", Override(ColumnType.LONG), Column("visits", ColumnType.LONG, nullable=False)),
+        ("visits", Override(ColumnType.INTEGER), Column("visits", ColumnType.INTEGER, nullable=False)),
+        ("visits", Override(nullable=False), Column("visits", ColumnType.LONG, nullable=False)),
+        ("visits", Override(ColumnType.FLOAT), Column("visits", ColumnType.FLOAT, limit=SINGLE)),
+        ("ratio", Override(ColumnType.FLOAT), Column("ratio", ColumnType.FLOAT, limit=SINGLE)),
+        ("ratio", Override(required=False), Column("ratio", ColumnType.DOUBLE, required=False, limit=LARGEST)),
+        ("ratio", Override(nullable=False), Column("ratio", ColumnType.DOUBLE, nullable=False, limit=LARGEST)),
+        ("plan", Override(categories=("pro",)), Column("plan", ColumnType.STRING, categories=("pro",))),
+        ("plan", Override(ColumnType.STRING, required=True), Column("plan", ColumnType.STRING)),
+    ],
+)
+def test_what_is_said_of_a_column_is_not_inferred(imputed, name, said, expected):
+    """Other types are cast inside the graph, so that a cell means to it what it means to the source."""
+    frame = people()
+    conversion, column = column_of(imputed, frame, name, said)
+    assert column == expected
+    assert conversion.sample.schema.field(name).type == expected.type.arrow
+    assert_agrees(conversion, strangers(500).dropna() if not expected.nullable else strangers(500))
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "says"),
+    [
+        ("visits", Override(ColumnType.STRING), "cannot be string.*fitted on long"),
+        ("plan", Override(ColumnType.DOUBLE), "cannot be double.*fitted on string"),
+        ("member", Override(ColumnType.LONG), "cannot be long.*fitted on boolean"),
+        ("ratio", Override(ColumnType.LONG), "cannot be long: the sample has other numbers"),
+        ("ratio", Override(ColumnType.DATETIME), "cannot be datetime"),
+        ("visits", Override(ColumnType.LONG, nullable=True), "no null integer: make it double"),
+        ("member", Override(nullable=True), "cannot be nullable"),
+        ("member", Override(required=False), "cannot be optional"),
+        ("visits", Override(ColumnType.LONG, required=False), "cannot be optional"),
+        ("visits", Override(categories=("a",)), "cannot have categories"),
+        ("amount", Override(nullable=False), "has nulls, which the signature you asked for does not take"),
+        ("label", Override(nullable=False), "no input column 'label'"),
+    ],
+)
+def test_what_cannot_be_said_of_a_column_is_refused(imputed, name, said, says):
+    """The error names the column and why the estimator does not bear it out."""
+    with pytest.raises(SampleInvalidError, match=says) as caught:
+        convert(imputed, people().assign(label=1), overrides={name: said})
+    assert caught.value.column == name
+
+
+def test_nulls_cannot_be_asked_of_an_estimator_that_has_no_answer():
+    """Saying so does not make it so."""
+    frame = people()[["ratio", "visits"]]
+    with pytest.raises(SampleInvalidError, match=r"'ratio' cannot be nullable.*imputer"):
+        convert(fitted(frame), frame, overrides={"ratio": Override(nullable=True)})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("age:double", ("age", Override(ColumnType.DOUBLE))),
+        ("a:b,c:long, not-nullable", ("a:b,c", Override(ColumnType.LONG, nullable=False))),
+        ("age:optional,nullable", ("age", Override(required=False, nullable=True))),
+        ("age:required,datetime", ("age", Override(ColumnType.DATETIME, required=True))),
+    ],
+)
+def test_overrides_are_read_from_text(text, expected):
+    """The name is what is before the last colon, so that it may hold any character."""
+    assert Override.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["age", "age:", ":double", "age:duble", "age:double,long", "age:double,,"])
+def test_text_that_is_no_override_is_refused(text):
+    """The message says what can be written."""
+    with pytest.raises(SampleInvalidError, match="such as boolean"):
+        Override.parse(text)
+
+
+def test_limits_are_what_the_source_takes():
+    """Infinities where it takes them, float32's range for forests, and about that behind a scaler."""
+    frame = people()[NUMBERS].fillna(0.0)
+    labels = two(people())
+    cases = [
+        (HistGradientBoostingClassifier(max_iter=2), None, None),
+        (RandomForestClassifier(2), 3.4028235e38, 3.4028236e38),
+        (make_pipeline(StandardScaler(), RandomForestClassifier(2)), 3.4e38, 3.4028236e38 * 64),
+        (LogisticRegression(max_iter=2000), LARGEST, LARGEST),
+    ]
+    for model, low, high in cases:
+        conversion = convert(model.fit(frame, labels), frame)
+        limit = conversion.signature.inputs[0].limit
+        assert conversion.signature.inputs[2].limit is None or conversion.signature.inputs[2].nullable
+        if low is None:
+            assert limit is None
+            continue
+        assert low <= limit <= high
+        row = frame.head(1).assign(amount=limit)
+        with np.errstate(over="ignore"):
+            model.predict(row)
+            with pytest.raises(ValueError, match="infinity"):
+                model.predict(row.assign(amount=limit * 2.01 if limit < LARGEST else np.inf))
 
 
 def test_an_input_named_like_an_output_is_refused():
