@@ -80,6 +80,12 @@ def _column_type(name: str, cells: "pd.Series[Any]") -> ColumnType:
     kind = pd.api.types.infer_dtype(cells, skipna=True)
     if kind == "empty" and pd.api.types.is_numeric_dtype(cells.dtype):
         return ColumnType.DOUBLE
+    if kind in {"datetime64", "datetime", "date", "timedelta64", "timedelta", "period"}:
+        raise SampleInvalidError(
+            f"column {name!r} of the sample holds dates or times, which no graph takes apart as pandas does: make "
+            "numbers of them in the file, such as days since a date, or drop the column, and fit again",
+            column=name,
+        )
     if kind not in kinds:
         raise SampleInvalidError(
             f"column {name!r} of the sample holds {kind} values: make it a column of numbers, strings or booleans, "

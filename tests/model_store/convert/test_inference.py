@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -183,6 +184,21 @@ def test_a_sample_that_does_not_fit_is_refused(change, says):
     with pytest.raises(SampleInvalidError, match=says) as caught:
         convert(fitted(frame), change(frame))
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_dates_are_refused_where_they_are_read(unit):
+    """A date that the model drops is no input; one that it reads has to be a number."""
+    frame = people()[["ratio"]].assign(
+        day=pd.Series(pd.date_range("2026-01-01", periods=1200)).astype(f"M8[{unit}]")
+    )
+    columns = [("ratio", StandardScaler(), ["ratio"])]
+    model = make_pipeline(ColumnTransformer(columns), LogisticRegression()).fit(frame, two(people()))
+    assert [column.name for column in convert(model, frame).signature.inputs] == ["ratio"]
+    days = ColumnTransformer([*columns, ("day", OneHotEncoder(handle_unknown="ignore"), ["day"])])
+    with pytest.raises(SampleInvalidError, match=r"'day'.*dates or times.*days since") as caught:
+        convert(make_pipeline(days, LogisticRegression()).fit(frame, two(people())), frame)
+    assert caught.value.column == "day"
 
 
 @pytest.fixture(scope="module")
