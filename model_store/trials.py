@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from errors import DropscoreError, SampleInvalidError
 from model_store.signature import Column, ColumnType, Signature
 from model_store.training import make_rows, summarise
 
@@ -150,9 +151,13 @@ class _Building:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # scikit-learn warns of the unseen categories it was told to ignore
                 answers = self.predict(rows)
-        except Exception:  # whatever a source raises, it is its refusal, and the report tells of it
+        except DropscoreError:
+            raise
+        except Exception as error:  # whatever a source raises, it is its refusal, and the report tells of it
             if must:
-                raise
+                raise SampleInvalidError(
+                    f"the model fails on {name} ({type(error).__name__}): pass rows as it was trained on"
+                ) from error
             self.refused.append(name)
             return
         start = self.groups[-1].stop if self.groups else 0

@@ -172,6 +172,16 @@ def test_a_sample_without_rows_is_refused(conversion, tmp_path):
         build(replace(conversion, sample=conversion.sample.slice(0, 0)), tmp_path)
 
 
+def test_a_sample_the_source_fails_on_is_refused(conversion, tmp_path):
+    """The message is ours: what the source says may quote a cell."""
+
+    def predict(rows: pa.Table) -> pa.Table:
+        raise KeyError(rows["plan"][0].as_py())
+
+    with pytest.raises(SampleInvalidError, match=r"fails on the sample \(KeyError\)"):
+        build(replace(conversion, predict=predict), tmp_path)
+
+
 def test_trials_are_bounded_and_the_same_each_time(conversion):
     """A large sample is thinned evenly, without chance."""
     sample = pa.concat_tables([conversion.sample] * 50)

@@ -22,7 +22,7 @@ from model_store.convert.conversion import NULL_TEXT, Conversion
 from model_store.convert.graph import GraphWriter
 from model_store.convert.sklearn import estimators
 from model_store.convert.sklearn.features import source_columns
-from model_store.convert.sklearn.inference import infer_signature
+from model_store.convert.sklearn.inference import check_cells, infer_signature
 from model_store.convert.sklearn.outputs import Outputs, give
 from model_store.convert.sklearn.source import Source
 from model_store.convert.sklearn.step import Step
@@ -43,6 +43,7 @@ def convert_sklearn(estimator: object, sample: pd.DataFrame, overrides: Mapping[
     signature = infer_signature(source, table, overrides)
     graph = _write(source, signature)
     signature = _closed(signature, graph.allowed)
+    check_cells(table, signature)
     used = [FRAMEWORK, "numpy", "onnx", "pandas", *(["skl2onnx"] if graph.stock_steps else [])]
 
     def predict(rows: pa.Table) -> pa.Table:

@@ -1,9 +1,12 @@
 """Find a model's signature out by asking it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from sklearn.exceptions import NotFittedError
 
 from errors import EstimatorInvalidError, SampleInvalidError
 from model_store.convert.sklearn.source import Source, SourceColumn
@@ -37,9 +40,15 @@ def infer_signature(source: Source, table: pa.Table, overrides: Mapping[str, Ove
         source.answer(rows)
     except EstimatorInvalidError:
         raise
+    except NotFittedError as error:  # it names the step and quotes no cell
+        raise EstimatorInvalidError(f"a step is not fitted: {error}") from error
     except Exception as error:  # an estimator is code of any kind
+        culprit = _culprit(source, rows)
+        where = "" if culprit is None else f"; with other cells in column {culprit!r} it does not"
         raise SampleInvalidError(
-            f"the estimator fails on rows of the sample ({type(error).__name__}): pass rows as it was fitted on"
+            f"the estimator fails on rows of the sample ({type(error).__name__}){where}: pass rows as it was "
+            "fitted on",
+            column=culprit,
         ) from error
     inputs = tuple(
         _infer(source, column, rows, overrides.get(column.name, Override())) for column in source.columns
@@ -100,6 +109,44 @@ def _check_sample(cells: pa.ChunkedArray, column: Column, said: Override) -> Non
             "fractions or larger ones",
             column=column.name,
         ) from error
+
+
+def check_cells(table: pa.Table, signature: Signature) -> None:
+    """Raise SampleInvalidError for a sample with cells that the source refuses and serving would reject."""
+    for column in signature.inputs:
+        cells = table[column.name]
+        refused = 0
+        if column.allowed is not None:
+            refused = pc.sum(pc.invert(pc.is_in(cells, pa.array([*column.allowed, None], cells.type)))).as_py()
+            reason = "categories that the estimator was not fitted on, and it refuses others"
+        elif column.limit is not None:
+            refused = pc.sum(pc.greater(pc.abs(cells.cast(pa.float64())), column.limit)).as_py()
+            reason = "infinite numbers, or too large ones, which the estimator refuses"
+        if refused:
+            raise SampleInvalidError(
+                f"column {column.name!r} of the sample has {reason} (rows: {refused}): drop them, or pass rows as "
+                "it was fitted on",
+                column=column.name,
+            )
+
+
+def _culprit(source: Source, rows: pa.Table) -> str | None:
+    """Return the column that, with cells of another type, lets the estimator answer; None if none alone does."""
+    for place, column in enumerate(source.columns):
+        text = column.type is not ColumnType.STRING
+        other = (
+            SourceColumn(column.name, ColumnType.STRING, object, None)
+            if text
+            else SourceColumn(column.name, ColumnType.DOUBLE, np.dtype(np.float64), np.nan)
+        )
+        columns = (*source.columns[:place], other, *source.columns[place + 1 :])
+        cells = pa.repeat("" if text else 0.0, rows.num_rows)
+        try:
+            replace(source, columns=columns).answer(rows.set_column(place, column.name, cells))
+        except Exception:  # noqa: S112  # then the trouble is elsewhere
+            continue
+        return column.name
+    return None
 
 
 def _takes_null(source: Source, column: SourceColumn, rows: pa.Table) -> bool:

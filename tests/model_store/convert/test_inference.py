@@ -129,6 +129,14 @@ def test_what_is_no_fitted_estimator_is_refused(estimator, says):
         convert(estimator, people())
 
 
+def test_a_step_that_is_not_fitted_is_named():
+    """A pipeline put together by hand may hold one; scikit-learn looks at its last step only."""
+    frame = people()[["ratio", "visits"]]
+    model = make_pipeline(StandardScaler(), fitted(frame))
+    with pytest.raises(EstimatorInvalidError, match="StandardScaler instance is not fitted"):
+        convert(model, frame)
+
+
 def test_an_estimator_that_does_not_predict_is_refused():
     """Neither a transformer nor a clusterer answers with labels or values."""
     frame = people()[["ratio", "visits"]]
@@ -174,7 +182,9 @@ def test_a_sample_must_have_the_estimator_s_columns():
         (lambda f: f.assign(visits=[(1, 2)] * len(f)), "'visits'"),
         (lambda f: f.assign(visits=["a", 1.5] * (len(f) // 2)), "'visits'"),
         (lambda f: f.assign(visits=[True, None] * (len(f) // 2)), "'visits'.*booleans and nulls"),
-        (lambda f: f.assign(visits="secret"), "fails on rows of the sample"),
+        (lambda f: f.assign(visits="secret"), "fails on rows of the sample.*other cells in column 'visits'"),
+        (lambda f: f.assign(visits="secret", ratio="secret"), r"fails on rows of the sample \(ValueError\): pass"),
+        (lambda f: f.assign(ratio=f["ratio"].replace(f["ratio"][7], np.inf)), r"'ratio'.*infinite.*rows: 1\)"),
         (lambda f: f.assign(ratio=[np.nan, 1.0] * (len(f) // 2)), "'ratio'.*nulls"),
     ],
 )
@@ -183,6 +193,17 @@ def test_a_sample_that_does_not_fit_is_refused(change, says):
     frame = people()[["ratio", "visits"]]
     with pytest.raises(SampleInvalidError, match=says) as caught:
         convert(fitted(frame), change(frame))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_sample_with_categories_the_estimator_refuses_is_refused():
+    """Not one row of it could be answered beside them; the message counts them and quotes none."""
+    frame = people().dropna()[["city", "ratio"]]
+    columns = ColumnTransformer([("city", OneHotEncoder(), ["city"])], remainder="passthrough")
+    model = make_pipeline(columns, LogisticRegression()).fit(frame, two(people()).take(frame.index))
+    other = frame.assign(city=frame["city"].where(frame["ratio"] < 2, "secret"))
+    with pytest.raises(SampleInvalidError, match=r"'city'.*categories.*rows: \d+\)") as caught:
+        convert(model, pd.concat([frame, other]))
     assert "secret" not in str(caught.value)
 
 
