@@ -87,9 +87,17 @@ def _column(columns: Mapping[str, pa.Array], column: Column, rows: int, rejects:
 
 
 def _check_range(array: pa.Array, column: Column, limit: float, rejects: Rejects) -> None:
-    # A nanosecond a cell; pc.min_max needs four. Nulls stay null and NaN compares as false: neither is beyond.
-    numbers = array if pa.types.is_floating(array.type) else pc.cast(array, pa.float64(), safe=False)
-    beyond = pc.greater(pc.abs(numbers), pa.scalar(limit, numbers.type))
+    if not len(array):
+        return
+    if pa.types.is_floating(array.type):
+        # A quick look first, also at what lies under nulls: it takes a quarter of the time of comparing each cell.
+        kind = array.type.to_pandas_dtype()
+        cells = np.frombuffer(array.buffers()[1], kind, len(array) + array.offset)[array.offset :]
+        if -limit <= cells.min(initial=0.0) and cells.max(initial=0.0) <= limit:  # not so where there is a NaN
+            return
+    else:
+        array = pc.cast(array, pa.float64(), safe=False)
+    beyond = pc.greater(pc.abs(array), pa.scalar(limit, array.type))
     if pc.any(beyond).as_py():
         message = "the value is infinite or larger than the model takes"
         rejects.add_all(

@@ -37,6 +37,11 @@ def test_numbers_beyond_the_limit_are_rejected() -> None:
     codes = check(cells, Column("size", ColumnType.DOUBLE, limit=SINGLE))
     assert codes == [None, None, None, *["value_range"] * 4, None, None]
     assert check(cells, Column("size", ColumnType.DOUBLE)) == [None] * len(cells)
+    limited = Column("size", ColumnType.DOUBLE, limit=SINGLE)
+    assert check(cells[:3], limited) == [None] * 3
+    assert check(cells[5:], limited) == codes[5:]
+    assert check(cells[:0], limited) == check(pa.array([], pa.float64()), limited) == []
+    assert check(pa.nulls(3, pa.float64()), limited) == [None] * 3
 
 
 @pytest.mark.parametrize(
