@@ -63,10 +63,10 @@ class ParityReport:
     """The output column of the largest difference; None where nothing differs."""
     tolerance: float
     """What the package was held to: absolute for classifiers, relative for regressors."""
-    refused: tuple[str, ...] = ()
-    """Made rows that the source itself refuses to answer, such as "unseen in 'plan'"."""
     given: int | None = None
     """Rows of the user's sample among those compared; the others were made. None in older packages."""
+    refused: tuple[str, ...] = ()
+    """Made rows that the source itself refuses to answer, such as "unseen in 'plan'"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +122,9 @@ class PackageInfo:
             "framework": self.framework,
             "versions": dict(self.versions),
             "nullable": {column.name: column.nullable for column in self.signature.inputs},
-            "refusals": {column.name: column.refusals for column in self.signature.inputs if column.refusals},
             "labels": list(self.labels),
             "null_text": self.null_text,
+            "refusals": {column.name: column.refusals for column in self.signature.inputs if column.refusals},
             "parity": asdict(self.parity),
             "golden": dict(self.golden),
             "training": dict(self.training),

@@ -94,6 +94,11 @@ class GraphWriter:
         first, *rest = terms
         return self.node("Sum", first, *rest) if rest else first
 
+    def allow_only(self, column: str, texts: Iterable[str]) -> None:
+        """Note that a step of the source takes only these texts from an input column, and refuses all others."""
+        taken = frozenset(texts)
+        self.allowed[column] = self.allowed.get(column, taken) & taken
+
     def take(self, column: Column) -> str:
         """Return an input's cells as [N, 1], in whatever shape they are fed."""
         if len(self._inputs) == 1:
@@ -103,11 +108,6 @@ class GraphWriter:
     def give(self, column: Column, tensor: str) -> None:
         """Make a [N] tensor the output of that column."""
         self._nodes.append(helper.make_node("Identity", [tensor], [column.name]))
-
-    def allow_only(self, column: str, texts: Iterable[str]) -> None:
-        """Note that a step of the source takes only these texts from an input column, and refuses all others."""
-        taken = frozenset(texts)
-        self.allowed[column] = self.allowed.get(column, taken) & taken
 
     def graft(self, model: onnx.ModelProto, feeds: Mapping[str, str]) -> list[str]:
         """Copy another model's nodes in, fed by `feeds` (its input: our tensor); return its outputs' tensors."""
