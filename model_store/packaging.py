@@ -8,14 +8,12 @@ from uuid import uuid4
 
 from errors import PackageInvalidError, SampleInvalidError
 from model_store.convert.conversion import Conversion
-from model_store.extremes import narrow_limits
 from model_store.golden import GOLDEN_ROWS, golden_entry
 from model_store.mlmodel import mlflow_files
 from model_store.model import Model, OpenGraph
 from model_store.packages import GRAPH, MANIFEST, FileEntry, PackageInfo
-from model_store.parity import TOLERANCE, check_parity
+from model_store.parity import TOLERANCE, pass_gate
 from model_store.training import summarise
-from model_store.trials import make_trials
 
 EXAMPLE_ROWS = 5
 """Rows of input_example.json."""
@@ -48,25 +46,8 @@ def _write(conversion: Conversion, folder: Path, tolerance: float) -> None:
         raise SampleInvalidError("the sample has no rows: give rows the model was trained on")
     signature, graph = conversion.signature, folder / GRAPH
     graph.write_bytes(conversion.graph)
-    portable = OpenGraph(graph, signature, conversion.null_text).predict
-    classifier = bool(conversion.labels)
-    signature = narrow_limits(
-        signature,
-        conversion.sample,
-        conversion.predict,
-        portable,
-        classifier=classifier,
-        tolerance=tolerance,
-    )
-    trials = make_trials(conversion.sample, signature, conversion.predict, conversion.thresholds)
-    parity = check_parity(
-        trials,
-        portable,
-        classifier=classifier,
-        tolerance=tolerance,
-        source=conversion.predict,
-        stock_steps=conversion.stock_steps,
-    )
+    portable = OpenGraph(graph, signature, conversion.null_text)
+    signature, trials, parity = pass_gate(conversion, signature, portable.predict, tolerance=tolerance)
     golden = trials.evenly(GOLDEN_ROWS)
     created = datetime.now(UTC)
     info = PackageInfo(

@@ -1,7 +1,7 @@
 """The parity gate: what is served must answer as what was trained."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,11 @@ import pyarrow.compute as pc
 
 from errors import ParityError
 from model_store.comparison import Comparison, compare
+from model_store.convert.conversion import Conversion
+from model_store.extremes import narrow_limits
 from model_store.packages import ParityReport
-from model_store.trials import Trials
+from model_store.signature import Signature
+from model_store.trials import Trials, make_trials
 
 TOLERANCE = 1e-5
 """The largest difference a package may have: absolute for probabilities, relative for regressions. Flips: none."""
@@ -21,6 +24,38 @@ MOST_ROUNDED = 200
 
 Predict: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
 Source: TypeAlias = Callable[[pa.Table], pa.Table]
+
+
+class Passed(NamedTuple):
+    """What is known of a graph that answers as its source does."""
+
+    signature: Signature
+    """With the limits within which it does."""
+    trials: Trials
+    report: ParityReport
+
+
+def pass_gate(
+    conversion: Conversion, signature: Signature, predict: Predict, *, tolerance: float = TOLERANCE
+) -> Passed:
+    """Hold `predict`, which serves the conversion's graph, to its source; ParityError if it answers otherwise.
+
+    `signature` is the conversion's, with whatever has been found out about it since.
+    """
+    classifier = bool(conversion.labels)
+    signature = narrow_limits(
+        signature, conversion.sample, conversion.predict, predict, classifier=classifier, tolerance=tolerance
+    )
+    trials = make_trials(conversion.sample, signature, conversion.predict, conversion.thresholds)
+    report = check_parity(
+        trials,
+        predict,
+        classifier=classifier,
+        tolerance=tolerance,
+        source=conversion.predict,
+        stock_steps=conversion.stock_steps,
+    )
+    return Passed(signature, trials, report)
 
 
 def check_parity(
