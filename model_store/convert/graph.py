@@ -94,11 +94,6 @@ class GraphWriter:
         first, *rest = terms
         return self.node("Sum", first, *rest) if rest else first
 
-    def allow_only(self, column: str, texts: Iterable[str]) -> None:
-        """Note that a step of the source takes only these texts from an input column, and refuses all others."""
-        taken = frozenset(texts)
-        self.allowed[column] = self.allowed.get(column, taken) & taken
-
     def take(self, column: Column) -> str:
         """Return an input's cells as [N, 1], in whatever shape they are fed."""
         if len(self._inputs) == 1:

@@ -67,7 +67,8 @@ def _find_unknown(
     others = [category for category in categories if not isinstance(category, str)]
     known = np.array([value in texts or _is_among(value, others) for value in choice.meanings])
     if isinstance(block, Texts):
-        graph.allow_only(block.name, (text for text, taken in zip(choice.texts, known, strict=False) if taken))
+        allowed = frozenset(text for text, taken in zip(choice.texts, known, strict=False) if taken)
+        graph.allowed[block.name] = graph.allowed.get(block.name, allowed) & allowed
     elif not (known | pd.isna(choice.meanings)).all():
         raise step.refuse("has not seen all values that the step before it can give: fit it on rows with each")
     return ~known
