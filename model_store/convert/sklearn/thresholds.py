@@ -69,10 +69,10 @@ def forests(model: Any, steps: tuple[Any, ...]) -> Iterator[Forest]:
         yield from forests(model.steps[-1][1], (*steps, *(step for _, step in model.steps[:-1])))
     elif hasattr(model, "_predictors"):
         yield from _histograms(model, steps)
-    elif type(model).__module__.startswith("lightgbm"):
-        yield Forest(steps, _read_lightgbm(model.booster_.model_to_string()), single=False)
-    elif type(model).__module__.startswith("xgboost"):
-        yield Forest(steps, _read_xgboost(bytes(model.get_booster().save_raw("json"))), single=True)
+    elif hasattr(booster := _booster(model), "model_to_string"):
+        yield Forest(steps, _read_lightgbm(booster.model_to_string()), single=False)
+    elif hasattr(booster, "save_raw"):
+        yield Forest(steps, _read_xgboost(bytes(booster.save_raw("json"))), single=True)
     elif trees := list(_trees(model)):
         pairs = [
             np.stack([tree.feature, tree.threshold], axis=1)[tree.children_left >= 0].astype(np.float64)
@@ -117,6 +117,13 @@ def _histograms(model: Any, steps: tuple[Any, ...]) -> Iterator[Forest]:
     nodes = nodes[(nodes["is_leaf"] == 0) & (nodes["is_categorical"] == 0)]
     pairs = np.stack([numbers[nodes["feature_idx"].astype(np.int64)], nodes["num_threshold"]], axis=1)
     yield Forest(steps, np.unique(pairs, axis=0), single=False)
+
+
+def _booster(model: Any) -> Any:
+    """Return what LightGBM or XGBoost keep their trees in, if the model is one of theirs; neither is imported."""
+    if hasattr(model, "get_booster"):
+        return model.get_booster()
+    return getattr(model, "booster_", getattr(model, "booster", None))
 
 
 def _read_lightgbm(text: str) -> Numbers:
