@@ -72,6 +72,13 @@ class GraphWriter:
             self._nodes.append(node)
         return self._known[key]
 
+    def ascending(self, tensor: str, width: int) -> tuple[str, str]:
+        """Sort each row of a [N, width] tensor; return the sorted values and where each of them was."""
+        names = self.name("sorted"), self.name("order")
+        count = self.constant([width], np.int64)
+        self._nodes.append(helper.make_node("TopK", [tensor, count], names, axis=1, largest=0, sorted=1))
+        return names
+
     @staticmethod
     def attribute(values: NDArray[Any]) -> onnx.TensorProto:
         """Return a tensor to be the attribute of a node."""
@@ -126,16 +133,31 @@ class GraphWriter:
             self._nodes.append(copied)
         return [renamed[output.name] for output in model.graph.output]
 
+    def _needed(self) -> tuple[list[onnx.NodeProto], set[str]]:
+        """Return the nodes that the outputs need, and the names of all tensors in use.
+
+        A converter may leave more in the graph than was asked for, such as the label of an estimator that is only
+        part of another one.
+        """
+        used = {column.name for column in self._outputs}
+        nodes = []
+        for node in reversed(self._nodes):
+            if used.intersection(node.output):
+                nodes.append(node)
+                used.update(node.input)
+        return nodes[::-1], used
+
     def model(self) -> onnx.ModelProto:
-        """Return the finished model."""
+        """Return the finished model, without what no output needs."""
         # What mlflow.pyfunc feeds: [N] for each of several columns, [N, 1] for the only one.
         shape: list[str | int] = ["N"] if len(self._inputs) > 1 else ["N", 1]
+        nodes, used = self._needed()
         graph = helper.make_graph(
-            self._nodes,
+            nodes,
             "dropscore",
             [helper.make_tensor_value_info(c.name, ELEMENT[c.type], shape) for c in self._inputs],
             [helper.make_tensor_value_info(c.name, ELEMENT[c.type], ["N"]) for c in self._outputs],
-            self._initializers,
+            [initializer for initializer in self._initializers if initializer.name in used],
         )
         domains = {"": OPSET, ML: self._ml_opset}
         return helper.make_model(
