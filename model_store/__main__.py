@@ -14,7 +14,7 @@ from errors import SampleInvalidError
 from model_store.packages import PackageInfo
 from model_store.reference import DEFAULT_ALIAS, check_alias, check_name
 from model_store.registry import ModelVersion, Registry
-from model_store.signature import Override
+from model_store.signature import ColumnType, Override
 from settings import Settings
 from storage import open_storage
 from storage.command_line import Store, errors_as_text
@@ -104,7 +104,7 @@ def show(
             ("digest", info.digest),
             ("created", info.created),
             ("from", ", ".join(f"{library} {number}" for library, number in info.versions.items())),
-            ("labels", ", ".join(str(label) for label in info.labels) or "none: a regressor"),
+            ("labels", describe_labels(info)),
             ("parity", describe_parity(info)),
             ("size", f"{info.size:,} bytes"),
             ("versions", ", ".join(str(known.version) for known in registry.versions(version.name))),
@@ -181,10 +181,19 @@ def read_sample(path: Path, label_column: str | None) -> Any:
     return rows.drop(columns=label_column)
 
 
+def describe_labels(info: PackageInfo) -> str:
+    """List a classifier's labels, in several lines for several targets."""
+    if not info.labels:
+        return "none: it predicts numbers"
+    targets = [label for label in info.labels if isinstance(label, tuple)] or [info.labels]
+    return "\n".join(", ".join(str(label) for label in target) for target in targets)
+
+
 def describe_parity(info: PackageInfo) -> str:
     """Say in one line how a package's answers compare with its source's."""
     parity = info.parity
-    flips = f"{parity.label_flips} label flips, " if info.labels else ""
+    labelled = info.labels or info.signature.outputs[0].type is not ColumnType.DOUBLE  # a cluster's number is one
+    flips = f"{parity.label_flips} label flips, " if labelled else ""
     given = "" if parity.given is None else f" ({parity.given:,} of the sample)"
     return f"checked on {parity.rows:,} rows{given}: {flips}largest difference {parity.max_abs_difference:.2g}"
 

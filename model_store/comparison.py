@@ -40,14 +40,15 @@ class Comparison:
 def compare(expected: pa.Table, answers: pa.Table | pa.RecordBatch, *, classifier: bool) -> Comparison:
     """Compare answers, row for row, with the source's; both tables have the same columns.
 
-    A classifier's `prediction` is a label, as is every output that is no floating-point number; other outputs are
-    numbers. For regressors a difference is weighed by the row's own answer or the mean magnitude of all, whichever
-    is greater: an answer that happens to be near 0 is not held to a precision the model does not have.
+    A classifier's `prediction` is a label (of several targets, each one's `prediction_<target>`), as is every
+    output that is no floating-point number; other outputs are numbers. For regressors a difference is weighed by
+    the row's own answer or the mean magnitude of all, whichever is greater: an answer that happens to be near 0 is
+    not held to a precision the model does not have.
     """
     absolute, weighed, flips = {}, {}, {}
     for name in expected.column_names:
         source, ours = _whole(expected[name]), _whole(answers[name])
-        if (classifier and name == "prediction") or not pa.types.is_floating(source.type):
+        if (classifier and _is_prediction(name)) or not pa.types.is_floating(source.type):
             flips[name] = _flips(source, ours)
             continue
         theirs = source.to_numpy(zero_copy_only=False).astype(np.float64)
@@ -57,6 +58,11 @@ def compare(expected: pa.Table, answers: pa.Table | pa.RecordBatch, *, classifie
         scale = np.maximum(magnitude, magnitude.mean() if len(magnitude) else 0)
         weighed[name] = absolute[name] if classifier else absolute[name] / np.where(scale > 0, scale, 1)
     return Comparison(absolute, weighed, flips)
+
+
+def _is_prediction(name: str) -> bool:
+    """Tell predictions from probabilities and scores, the only other outputs of a classifier."""
+    return name == "prediction" or name.startswith("prediction_")
 
 
 def _difference(theirs: npt.NDArray[np.float64], mine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -75,7 +75,8 @@ class PackageInfo:
 
     signature: Signature
     labels: tuple[object, ...]
-    """A classifier's classes in order, as the user's own values; empty for a regressor."""
+    """A classifier's classes in order, as the user's own values; with several targets, a tuple of them for each.
+    Empty for regressors and clusterers."""
     null_text: str
     """What a null cell of a string column is fed as."""
     framework: str
@@ -146,7 +147,7 @@ class PackageInfo:
                 signature=Signature.from_mlflow(
                     read_mlmodel(mlmodel), entries["nullable"], entries.get("refusals", {})
                 ),
-                labels=tuple(entries["labels"]),
+                labels=tuple(tuple(label) if isinstance(label, list) else label for label in entries["labels"]),
                 null_text=entries["null_text"],
                 framework=entries["framework"],
                 versions=entries["versions"],

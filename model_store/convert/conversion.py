@@ -26,7 +26,8 @@ class Conversion:
     signature: Signature
     null_text: str
     labels: tuple[object, ...]
-    """A classifier's classes in the order of its probabilities, as plain Python values; () for a regressor."""
+    """A classifier's classes in the order of its probabilities, as plain Python values; an outlier detector's -1
+    and 1; () for regressors and clusterers. With several targets, a tuple of them for each."""
     framework: str
     """The source framework's distribution name, such as "scikit-learn"."""
     versions: Mapping[str, str]

@@ -37,7 +37,7 @@ def convert_sklearn(estimator: object, sample: pd.DataFrame, overrides: Mapping[
     step = Step((), _fitted(estimator))
     if not isinstance(sample, pd.DataFrame):
         raise SampleInvalidError(f"the sample is a {type(sample).__name__}: pass a pandas DataFrame")
-    outputs = Outputs.of(estimators.final(step))
+    outputs = Outputs.of(step)
     source = Source.of(step, outputs, sample)
     table = source.table(sample)
     signature = infer_signature(source, table, overrides)
@@ -92,5 +92,5 @@ def _write(source: Source, signature: Signature) -> GraphWriter:
     graph = GraphWriter(signature.inputs, signature.outputs)
     nulls = {column.name: column.null for column in source.columns}
     blocks = source_columns(graph, signature.inputs, source.feature_names, nulls)
-    give(graph, source.outputs, estimators.predict(source.step, blocks, graph))
+    give(graph, source.step, estimators.predict(source.step, blocks, graph))
     return graph

@@ -3,16 +3,29 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    BaggingClassifier,
+    BaggingRegressor,
     ExtraTreesClassifier,
     ExtraTreesRegressor,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
 )
 from sklearn.linear_model import (
     ElasticNet,
@@ -28,44 +41,70 @@ from sklearn.linear_model import (
     RidgeClassifierCV,
     RidgeCV,
     SGDClassifier,
+    SGDOneClassSVM,
     SGDRegressor,
 )
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor, RegressorChain
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
 from model_store.convert.graph import GraphWriter
-from model_store.convert.sklearn import columns, fallback, forests, histograms, linear
+from model_store.convert.sklearn import (
+    boosting,
+    calibration,
+    clusters,
+    columns,
+    fallback,
+    forests,
+    histograms,
+    linear,
+    outliers,
+    reductions,
+    stacking,
+    targets,
+    voting,
+)
 from model_store.convert.sklearn.features import Blocks
+from model_store.convert.sklearn.inner import Predict
 from model_store.convert.sklearn.outputs import Answer
-from model_store.convert.sklearn.step import Step
+from model_store.convert.sklearn.step import Step, unwrapped
 
 Converter: TypeAlias = Callable[[Step, Blocks, GraphWriter], Answer]
+OuterConverter: TypeAlias = Callable[[Step, Blocks, GraphWriter, Predict], Answer]
+"""Of an estimator made of estimators, which are converted with the `Predict` that it is given."""
 
 
 def predict(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
     """Convert a fitted estimator, or a pipeline that ends in one: its input columns in, its answers out."""
+    step = unwrapped(step)
     if isinstance(step.model, Pipeline):
         for name, model in step.model.steps[:-1]:
             blocks = columns.transform(step.inner(name, model), blocks, graph)
         return predict(step.inner(*step.model.steps[-1]), blocks, graph)
-    stock = fallback.classifier if is_classifier(step.model) else fallback.regressor
     # By exact type: a subclass may predict differently.
-    return _CONVERTERS.get(type(step.model), stock)(step, blocks, graph)
+    if outer := _OUTER_CONVERTERS.get(type(step.model)):
+        return outer(step, blocks, graph, predict)
+    return _CONVERTERS.get(type(step.model), _stock)(step, blocks, graph)
 
 
-def final(step: Step) -> Step:
-    """Return the step that answers: the last of a pipeline, or the estimator itself."""
-    while isinstance(step.model, Pipeline):
-        step = step.inner(*step.model.steps[-1])
-    return step
+def _stock(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
+    if is_classifier(step.model):
+        return fallback.classifier(step, blocks, graph)
+    if is_regressor(step.model):
+        return fallback.regressor(step, blocks, graph)
+    raise step.refuse("has no converter: use KMeans to find clusters, an IsolationForest to find outliers")
 
 
 _CONVERTERS: dict[type, Converter] = {
+    BisectingKMeans: clusters.halving,
     DecisionTreeClassifier: forests.tree_classifier,
     DecisionTreeRegressor: forests.tree_regressor,
     ElasticNet: linear.regressor,
     ElasticNetCV: linear.regressor,
+    EllipticEnvelope: outliers.elliptic_envelope,
     ExtraTreeClassifier: forests.tree_classifier,
     ExtraTreeRegressor: forests.tree_regressor,
     ExtraTreesClassifier: forests.forest_classifier,
@@ -74,6 +113,8 @@ _CONVERTERS: dict[type, Converter] = {
     GradientBoostingRegressor: forests.boosting_regressor,
     HistGradientBoostingClassifier: histograms.classifier,
     HistGradientBoostingRegressor: histograms.regressor,
+    IsolationForest: outliers.isolation_forest,
+    KMeans: clusters.nearest_center,
     Lasso: linear.regressor,
     LassoCV: linear.regressor,
     LinearRegression: linear.regressor,
@@ -81,6 +122,7 @@ _CONVERTERS: dict[type, Converter] = {
     LinearSVR: linear.regressor,
     LogisticRegression: linear.log_odds,
     LogisticRegressionCV: linear.log_odds,
+    MiniBatchKMeans: clusters.nearest_center,
     Perceptron: linear.margins,
     RandomForestClassifier: forests.forest_classifier,
     RandomForestRegressor: forests.forest_regressor,
@@ -89,5 +131,27 @@ _CONVERTERS: dict[type, Converter] = {
     RidgeClassifier: linear.margins,
     RidgeClassifierCV: linear.margins,
     SGDClassifier: linear.one_against_rest,
+    SGDOneClassSVM: outliers.linear_one_class,
     SGDRegressor: linear.regressor,
+}
+
+_OUTER_CONVERTERS: dict[type, OuterConverter] = {
+    AdaBoostClassifier: boosting.classifier,
+    AdaBoostRegressor: boosting.regressor,
+    BaggingClassifier: voting.bagging_classifier,
+    BaggingRegressor: voting.bagging_regressor,
+    CalibratedClassifierCV: calibration.calibrated,
+    ClassifierChain: targets.chained,
+    FixedThresholdClassifier: calibration.fixed_threshold,
+    MultiOutputClassifier: targets.independent,
+    MultiOutputRegressor: targets.independent,
+    OneVsOneClassifier: reductions.one_against_one,
+    OneVsRestClassifier: reductions.one_against_rest,
+    RegressorChain: targets.chained,
+    StackingClassifier: stacking.classifier,
+    StackingRegressor: stacking.regressor,
+    TransformedTargetRegressor: targets.transformed,
+    TunedThresholdClassifierCV: calibration.tuned_threshold,
+    VotingClassifier: voting.voting_classifier,
+    VotingRegressor: voting.voting_regressor,
 }

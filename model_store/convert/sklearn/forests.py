@@ -54,12 +54,16 @@ def boosting_regressor(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer
     return outputs.regression(graph, _boost(step, blocks, graph))
 
 
-def _read(tree: Any, value: Rows) -> Tree:
-    """Read scikit-learn's arrays of a tree, with what each leaf is to give, [nodes]."""
+def read_tree(tree: Any, value: Rows, columns: NDArray[np.int64] | None = None) -> Tree:
+    """Read scikit-learn's arrays of a tree, with what each leaf is to give, [nodes].
+
+    `columns` are those that the tree was given, if not all.
+    """
     nodes = np.arange(tree.node_count)
     leaf = tree.children_left < 0
+    feature = tree.feature.astype(np.int64)
     return Tree(
-        feature=tree.feature.astype(np.int64),
+        feature=feature if columns is None else np.where(leaf, feature, columns[feature]),
         threshold=tree.threshold.astype(np.float64),
         left=np.where(leaf, nodes, tree.children_left),
         right=np.where(leaf, nodes, tree.children_right),
@@ -69,37 +73,48 @@ def _read(tree: Any, value: Rows) -> Tree:
 
 
 def _mean(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any]) -> Answer:
-    trees = [_read(source, source.value[:, 0, 0]) for source in sources]
-    features = gather_features(step, blocks, graph, trees, Precision.WIDENED)
-    return outputs.regression(graph, _divide(graph, chunked_sum(graph, features, trees), len(trees)))
+    answers = []
+    for target in range(outputs.target_count(step.model)):
+        trees = [read_tree(source, source.value[:, target, 0]) for source in sources]
+        features = gather_features(step, blocks, graph, trees, Precision.WIDENED)
+        answers.append(outputs.regression(graph, _divide(graph, chunked_sum(graph, features, trees), len(trees))))
+    return outputs.several(answers)
 
 
 def _vote(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any]) -> Answer:
+    """Vote on each target."""
+    targets = range(len(Outputs.of(step).each()))
+    return outputs.several([_vote_on(step, blocks, graph, sources, target) for target in targets])
+
+
+def _vote_on(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any], place: int) -> Answer:
     """Add up each tree's shares of the classes and take the first largest.
 
     Small leaves make ties common enough to matter: two classes whose shares are equal but for the rounding of their
     sums. So the sums must round as scikit-learn's do: tree by tree, from the first to the last, class by class.
     """
-    binary = Outputs.of(step).binary
+    target = Outputs.of(step).each()[place]
     leaves = [np.flatnonzero(source.children_left < 0) for source in sources]
-    shares = [source.value[leaf, 0, :] for source, leaf in zip(sources, leaves, strict=True)]
-    if binary and all(np.isin(share, (0.0, 1.0)).all() for share in shares):
-        return _count(step, blocks, graph, sources)
+    shares = [source.value[leaf, place, : len(target.labels)] for source, leaf in zip(sources, leaves, strict=True)]
+    if target.binary and all(np.isin(share, (0.0, 1.0)).all() for share in shares):
+        return _count(step, blocks, graph, sources, place)
     # A leaf of a TreeEnsemble gives one number: here its own, by which the graph looks its shares up.
-    trees = [_read(source, _numbered(source, leaf)) for source, leaf in zip(sources, leaves, strict=True)]
+    trees = [read_tree(source, _numbered(source, leaf)) for source, leaf in zip(sources, leaves, strict=True)]
     features = gather_features(step, blocks, graph, trees, Precision.SINGLE)
     numbers = [leaf_sum(graph, features, [tree]) for tree in trees]
     mean = _divide(graph, _add_shares(graph, numbers, shares), len(trees))
-    second = graph.node("Gather", mean, graph.constant([1], np.int64), axis=1)
-    return Answer(outputs.argmax(graph, mean), second if binary else mean)
+    return outputs.shares(graph, target, mean)
 
 
-def _count(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any]) -> Answer:
+def _count(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any], place: int) -> Answer:
     """Count votes for the second of two classes, if each leaf knows one only: whole numbers add up in any order."""
-    trees = [_read(source, source.value[:, 0, 1]) for source in sources]
+    trees = [read_tree(source, source.value[:, place, 1]) for source in sources]
     features = gather_features(step, blocks, graph, trees, Precision.SINGLE)
     votes = graph.cast(chunked_sum(graph, features, trees), TensorProto.DOUBLE)
-    return Answer(outputs.above(graph, votes, len(trees) / 2), _divide(graph, votes, len(trees)))
+    others = graph.node("Sub", graph.constant([[len(trees)]], np.float64), votes)
+    shares = [_divide(graph, each, len(trees)) for each in (others, votes)]
+    pair = graph.node("Concat", *shares, axis=1)
+    return Answer(outputs.above(graph, votes, len(trees) / 2), shares[1], pair=pair)
 
 
 def _numbered(tree: Any, leaves: NDArray[np.int64]) -> Rows:
@@ -144,7 +159,7 @@ def _boost(step: Step, blocks: Blocks, graph: GraphWriter) -> str:
     # The guess is the same for every row, so any row will do to ask for it.
     first = model._raw_predict_init(np.zeros((1, model.n_features_in_), dtype=np.float32))[0]  # noqa: SLF001
     columns = [
-        [_read(stage.tree_, stage.tree_.value[:, 0, 0] * model.learning_rate) for stage in stages]
+        [read_tree(stage.tree_, stage.tree_.value[:, 0, 0] * model.learning_rate) for stage in stages]
         for stages in model.estimators_.T
     ]
     trees = [tree for trees in columns for tree in trees]

@@ -11,7 +11,7 @@ from model_store.convert.sklearn.step import Step
 
 def regressor(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
     """Convert a regressor whose prediction is X @ coef_ + intercept_."""
-    return outputs.regression(graph, _scores(step, blocks, graph))
+    return outputs.regression(graph, _scores(step, blocks, graph), outputs.target_count(step.model))
 
 
 def log_odds(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:

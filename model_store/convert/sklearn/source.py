@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from errors import SampleInvalidError
 from model_store.convert.sklearn.columns import used_columns
 from model_store.convert.sklearn.outputs import Outputs
-from model_store.convert.sklearn.step import Step
+from model_store.convert.sklearn.step import Step, final
 from model_store.signature import ColumnType, Signature
 
 Answers: TypeAlias = list[NDArray[Any]]
@@ -143,18 +143,34 @@ class Source:
         # about single rows, such as those with unknown categories, say nothing here.
         with joblib.parallel_config(backend="sequential"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            prediction = self._one_column(np.asarray(model.predict(features)))
+            predictions = self._columns(np.asarray(model.predict(features)))
             if self.outputs.method is None:
-                return [prediction]
-            scores = np.asarray(getattr(model, self.outputs.method)(features))
-        if self.outputs.binary:
-            return [prediction, scores if scores.ndim == 1 else scores[:, 1]]
-        return [prediction, *scores.T]
+                return predictions
+            scores = self._scores(getattr(model, self.outputs.method)(features))
+        targets = self.outputs.each()
+        return [
+            column
+            for target, prediction, score in zip(targets, predictions, scores, strict=True)
+            for column in (prediction, *_shown(target, score))
+        ]
 
-    def _one_column(self, prediction: NDArray[Any]) -> NDArray[Any]:
-        if prediction.ndim > 1 and prediction.shape[1] > 1:
-            raise self.step.refuse("predicts several columns at once: pass one estimator per column")
-        return prediction.ravel()  # a target of shape [N, 1] is answered in that shape
+    def _columns(self, predictions: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return one array per target."""
+        count = len(self.outputs.each())
+        if count == 1:  # a target of shape [N, 1] is answered in that shape
+            if predictions.ndim > 1 and predictions.shape[1] > 1:
+                raise final(self.step).refuse(
+                    "predicts several columns at once: wrap one estimator in MultiOutputClassifier or "
+                    "MultiOutputRegressor"
+                )
+            return [predictions.ravel()]
+        return list(predictions.T)
+
+    def _scores(self, scores: Any) -> list[NDArray[Any]]:
+        """Return one array per target; of targets with two classes each, some estimators give one column each."""
+        if isinstance(scores, list):
+            return [np.asarray(score) for score in scores]
+        return [np.asarray(scores)] if not self.outputs.targets else list(np.asarray(scores).T)
 
     def predict(self, table: pa.Table, signature: Signature) -> pa.Table:
         """Answer with a table of the signature's outputs."""
@@ -166,6 +182,13 @@ class Source:
             ],
             schema=signature.output_schema,
         )
+
+
+def _shown(outputs: Outputs, scores: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return the columns of scores that a target answers with: of two classes, the second's."""
+    if outputs.binary:
+        return [scores if scores.ndim == 1 else scores[:, 1]]
+    return list(scores.T)
 
 
 def _plain(answer: NDArray[Any]) -> Any:
