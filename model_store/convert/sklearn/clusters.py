@@ -23,6 +23,9 @@ def nearest_center(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
 
 def halving(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
     """Convert a BisectingKMeans: down a tree of centers, each time to the nearer of two, the left of equal ones."""
+    tree = step.model._bisecting_tree  # noqa: SLF001 - its predict goes down it, and nothing public shows it
+    if tree.left is None:
+        return nearest_center(step, blocks, graph)
     rows = dense(graph, numeric(step, blocks, graph))
     mean = getattr(step.model, "_X_mean", 0.0)
 
@@ -33,7 +36,6 @@ def halving(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
         left, right = (graph.column(_compared(graph, rows, pair), side) for side in range(2))
         return graph.node("Where", graph.node("Less", right, left), descend(node.right), descend(node.left))
 
-    tree = step.model._bisecting_tree  # noqa: SLF001 - its predict goes down it, and nothing public shows it
     centers = np.asarray(step.model.cluster_centers_, dtype=np.float64)
     return Answer(descend(tree), _distances(graph, rows, centers))
 

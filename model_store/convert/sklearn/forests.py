@@ -61,9 +61,9 @@ def read_tree(tree: Any, value: Rows, columns: NDArray[np.int64] | None = None) 
     """
     nodes = np.arange(tree.node_count)
     leaf = tree.children_left < 0
-    feature = tree.feature.astype(np.int64)
+    feature = np.where(leaf, 0, tree.feature).astype(np.int64)
     return Tree(
-        feature=feature if columns is None else np.where(leaf, feature, columns[feature]),
+        feature=feature if columns is None else columns[feature],
         threshold=tree.threshold.astype(np.float64),
         left=np.where(leaf, nodes, tree.children_left),
         right=np.where(leaf, nodes, tree.children_right),
