@@ -71,15 +71,18 @@ class Inner:
 
     def decision(self) -> str | None:
         """Return what decision_function gives, [N, 1] for two classes, [N, classes] for more; None without one."""
-        if not self.has_decision:
-            return None
-        decision = self.answer.scores if self.outputs.method == "decision_function" else self.answer.decision
-        if decision is None:
+        decision = self.converted_decision
+        if decision is None and self.has_decision:
             raise final(self.step).refuse(
                 "has a decision function, which the estimator around it works with, but no converter for it: use "
                 "an estimator that docs/models.md lists with one, such as LogisticRegression"
             )
         return decision
+
+    @property
+    def converted_decision(self) -> str | None:
+        """Return the decision function, if there is one and a converter for it."""
+        return self.answer.scores if self.outputs.method == "decision_function" else self.answer.decision
 
     @property
     def has_decision(self) -> bool:

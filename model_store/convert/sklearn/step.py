@@ -1,10 +1,12 @@
 """One step of a pipeline, and what is said about it when it cannot be converted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import RANSACRegressor
 from sklearn.pipeline import Pipeline
+from sklearn.semi_supervised import SelfTrainingClassifier
 
 from errors import EstimatorInvalidError
 
@@ -30,12 +32,14 @@ class Step:
 
 
 def unwrapped(step: Step) -> Step:
-    """Return the estimator that a search or a FrozenEstimator asks, or the step itself."""
+    """Return the estimator that answers for a search, or for another one that only says how it is fitted."""
     while True:
         if isinstance(step.model, FrozenEstimator):
-            step = Step(step.path, step.model.estimator)
+            step = replace(step, model=step.model.estimator)
+        elif isinstance(step.model, SelfTrainingClassifier | RANSACRegressor):
+            step = replace(step, model=step.model.estimator_)
         elif hasattr(step.model, "best_estimator_"):
-            step = Step(step.path, step.model.best_estimator_)
+            step = replace(step, model=step.model.best_estimator_)
         else:
             return step
 

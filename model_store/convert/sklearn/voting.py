@@ -1,5 +1,6 @@
 """Estimators that let others vote, or average them: Voting and Bagging."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,13 +74,22 @@ def bagging_classifier(step: Step, blocks: Blocks, graph: GraphWriter, predict: 
     # Its estimators are fitted on the places of its classes.
     classes = np.arange(len(described.labels))
     terms = []
-    for inner in _bagged(step, blocks, graph, predict):
+    inners = _bagged(step, blocks, graph, predict)
+    for inner in inners:
         if hasattr(inner.step.model, "predict_proba"):
             terms.append(spread(graph, inner, inner.probabilities(graph), classes))
         else:
             ballots = np.eye(len(classes))[inner.classes]
             terms.append(graph.node("Gather", graph.constant(ballots, np.float64), inner.places(graph), axis=0))
-    return outputs.shares(graph, described, _divide(graph, graph.total(terms), len(terms)))
+    answer = outputs.shares(graph, described, _divide(graph, graph.total(terms), len(terms)))
+    decisions = [
+        inner.converted_decision
+        for inner in inners
+        if inner.converted_decision is not None and len(inner.classes) == len(classes)
+    ]
+    if len(decisions) < len(inners):
+        return answer
+    return replace(answer, decision=_divide(graph, graph.total(decisions), len(decisions)))
 
 
 def bagging_regressor(step: Step, blocks: Blocks, graph: GraphWriter, predict: Predict) -> Answer:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import (
     BaggingClassifier,
     GradientBoostingClassifier,
@@ -27,6 +28,7 @@ INNER = {
     "margins": scaled(LinearSVC(random_state=0)),
     "forest": filled(FOREST),
     "gradients": filled(GradientBoostingClassifier(n_estimators=3, loss="log_loss", random_state=0)),
+    "bagged logistic": scaled(BaggingClassifier(LogisticRegression(), n_estimators=2, random_state=0)),
     "histograms": unscaled(HistGradientBoostingClassifier(max_iter=3)),
 }
 
@@ -81,9 +83,10 @@ def test_isotonic_steps_are_met_at_their_very_edges():
 def test_an_inner_estimator_without_a_converted_decision_function_is_named():
     """The calibration would be of other numbers than the source's."""
     frame = people(300)
-    bagged = BaggingClassifier(LogisticRegression(), n_estimators=2, random_state=0)
-    model = CalibratedClassifierCV(scaled(bagged), cv=2).fit(frame, two(frame))
-    with pytest.raises(EstimatorInvalidError, match=r"fold 0.*BaggingClassifier.*decision function"):
+    inner = scaled(QuadraticDiscriminantAnalysis(reg_param=0.1))
+    inner[0].sparse_threshold = 0
+    model = CalibratedClassifierCV(inner, cv=2).fit(frame, two(frame))
+    with pytest.raises(EstimatorInvalidError, match=r"fold 0.*QuadraticDiscriminantAnalysis.*decision function"):
         convert(model, frame)
 
 

@@ -15,9 +15,10 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.linear_model import LogisticRegression, RANSACRegressor, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -115,6 +116,17 @@ def test_estimators_inside_of_estimators_inside_of_estimators():
         [("stack", stack), ("bags", filled(BaggingClassifier(FOREST, n_estimators=2)))], voting="soft"
     )
     assert_agrees(convert(model.fit(frame, three(frame)), frame), strangers())
+
+
+def test_estimators_that_only_say_how_another_is_fitted():
+    """Self-training, searches and robust fits answer as the estimator that they ended with."""
+    frame = people(600)
+    unlabelled = np.where(np.arange(len(frame)) % 3, three(frame), -1)
+    trained = scaled(SelfTrainingClassifier(LOGISTIC)).fit(frame, unlabelled)
+    robust = scaled(RANSACRegressor(Ridge(), min_samples=50, random_state=0)).fit(frame, target(frame))
+    search = GridSearchCV(scaled(Ridge()), {"ridge__alpha": [1, 10]}, cv=2).fit(frame, target(frame))
+    for model in (trained, robust, search):
+        assert_agrees(convert(model, frame), strangers())
 
 
 def test_what_only_tells_about_the_label_is_no_part_of_the_graph():
