@@ -224,3 +224,13 @@ def test_a_classifiers_numeric_labels_are_labels():
     comparison = compare(answers(prediction=[1.0, 2.0]), answers(prediction=[1.0, 2.0 + 1e-9]), classifier=True)
     assert comparison.flips["prediction"].tolist() == [False, True]
     assert comparison.failing(1.0).tolist() == [False, True]
+
+
+def test_every_target_s_numeric_labels_are_labels():
+    """A classifier of several targets has a prediction for each; its probabilities are numbers."""
+    source = answers(prediction_1=[1.0, 2.0], probability_1_2=[0.1, 0.9], prediction_2=[3.0, 3.0])
+    ours = answers(prediction_1=[1.0, 2.0], probability_1_2=[0.1, 0.9 + 1e-9], prediction_2=[3.0 + 1e-9, 3.0])
+    comparison = compare(source, ours, classifier=True)
+    assert set(comparison.flips) == {"prediction_1", "prediction_2"}
+    assert comparison.failing(1e-5).tolist() == [True, False]
+    assert comparison.worst(0, 1e-5) == ("prediction_2", None)

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -21,6 +22,7 @@ ESTIMATORS = [
     RandomForestClassifier(3, max_depth=3, random_state=0),
     GradientBoostingClassifier(n_estimators=3, random_state=0),
     HistGradientBoostingClassifier(max_iter=3),
+    CalibratedClassifierCV(RandomForestClassifier(2, max_depth=3, random_state=0), method="isotonic", cv=2),
 ]
 
 
