@@ -1,6 +1,6 @@
 """Write an ONNX graph node by node, so that the same calls always give the same bytes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -144,7 +144,7 @@ class GraphWriter:
         for node in reversed(self._nodes):
             if used.intersection(node.output):
                 nodes.append(node)
-                used.update(node.input)
+                used.update(_read_by(node))
         return nodes[::-1], used
 
     def model(self) -> onnx.ModelProto:
@@ -166,3 +166,11 @@ class GraphWriter:
             ir_version=IR_VERSION,
             opset_imports=[helper.make_opsetid(domain, version) for domain, version in domains.items()],
         )
+
+
+def _read_by(node: onnx.NodeProto) -> Iterator[str]:
+    """Yield the tensors that a node reads, and the graphs inside of it: those may read what is around them."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inside in attribute.g.node:
+            yield from _read_by(inside)
