@@ -72,13 +72,6 @@ class GraphWriter:
             self._nodes.append(node)
         return self._known[key]
 
-    def ascending(self, tensor: str, width: int) -> tuple[str, str]:
-        """Sort each row of a [N, width] tensor; return the sorted values and where each of them was."""
-        names = self.name("sorted"), self.name("order")
-        count = self.constant([width], np.int64)
-        self._nodes.append(helper.make_node("TopK", [tensor, count], names, axis=1, largest=0, sorted=1))
-        return names
-
     @staticmethod
     def attribute(values: NDArray[Any]) -> onnx.TensorProto:
         """Return a tensor to be the attribute of a node."""
@@ -100,6 +93,13 @@ class GraphWriter:
         """Add up tensors from first to last; the order is kept, so that sums round as they did in the source."""
         first, *rest = terms
         return self.node("Sum", first, *rest) if rest else first
+
+    def ascending(self, tensor: str, width: int) -> tuple[str, str]:
+        """Sort each row of a [N, width] tensor; return the sorted values and where each of them was."""
+        names = self.name("sorted"), self.name("order")
+        count = self.constant([width], np.int64)
+        self._nodes.append(helper.make_node("TopK", [tensor, count], names, axis=1, largest=0, sorted=1))
+        return names
 
     def take(self, column: Column) -> str:
         """Return an input's cells as [N, 1], in whatever shape they are fed."""
@@ -144,8 +144,16 @@ class GraphWriter:
         for node in reversed(self._nodes):
             if used.intersection(node.output):
                 nodes.append(node)
-                used.update(_read_by(node))
+                used.update(self._read_by(node))
         return nodes[::-1], used
+
+    @classmethod
+    def _read_by(cls, node: onnx.NodeProto) -> Iterator[str]:
+        """Yield the tensors that a node reads, and the graphs inside of it: those may read what is around them."""
+        yield from node.input
+        for attribute in node.attribute:
+            for inside in attribute.g.node:
+                yield from cls._read_by(inside)
 
     def model(self) -> onnx.ModelProto:
         """Return the finished model, without what no output needs."""
@@ -166,11 +174,3 @@ class GraphWriter:
             ir_version=IR_VERSION,
             opset_imports=[helper.make_opsetid(domain, version) for domain, version in domains.items()],
         )
-
-
-def _read_by(node: onnx.NodeProto) -> Iterator[str]:
-    """Yield the tensors that a node reads, and the graphs inside of it: those may read what is around them."""
-    yield from node.input
-    for attribute in node.attribute:
-        for inside in attribute.g.node:
-            yield from _read_by(inside)

@@ -4,15 +4,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from sklearn.base import is_classifier, is_regressor
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
-from sklearn.compose import TransformedTargetRegressor
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import (
-    AdaBoostClassifier,
-    AdaBoostRegressor,
-    BaggingClassifier,
-    BaggingRegressor,
     ExtraTreesClassifier,
     ExtraTreesRegressor,
     GradientBoostingClassifier,
@@ -22,10 +16,6 @@ from sklearn.ensemble import (
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
-    StackingClassifier,
-    StackingRegressor,
-    VotingClassifier,
-    VotingRegressor,
 )
 from sklearn.linear_model import (
     ElasticNet,
@@ -44,37 +34,26 @@ from sklearn.linear_model import (
     SGDOneClassSVM,
     SGDRegressor,
 )
-from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
-from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
-from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor, RegressorChain
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
 from model_store.convert.graph import GraphWriter
 from model_store.convert.sklearn import (
-    boosting,
-    calibration,
     clusters,
     columns,
+    composites,
     fallback,
     forests,
     histograms,
     linear,
     outliers,
-    reductions,
-    stacking,
-    targets,
-    voting,
 )
 from model_store.convert.sklearn.features import Blocks
-from model_store.convert.sklearn.inner import Predict
 from model_store.convert.sklearn.outputs import Answer
 from model_store.convert.sklearn.step import Step, unwrapped
 
 Converter: TypeAlias = Callable[[Step, Blocks, GraphWriter], Answer]
-OuterConverter: TypeAlias = Callable[[Step, Blocks, GraphWriter, Predict], Answer]
-"""Of an estimator made of estimators, which are converted with the `Predict` that it is given."""
 
 
 def predict(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
@@ -85,8 +64,8 @@ def predict(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
             blocks = columns.transform(step.inner(name, model), blocks, graph)
         return predict(step.inner(*step.model.steps[-1]), blocks, graph)
     # By exact type: a subclass may predict differently.
-    if outer := _OUTER_CONVERTERS.get(type(step.model)):
-        return outer(step, blocks, graph, predict)
+    if composite := composites.CONVERTERS.get(type(step.model)):
+        return composite(step, blocks, graph, predict)
     return _CONVERTERS.get(type(step.model), _stock)(step, blocks, graph)
 
 
@@ -133,25 +112,4 @@ _CONVERTERS: dict[type, Converter] = {
     SGDClassifier: linear.one_against_rest,
     SGDOneClassSVM: outliers.linear_one_class,
     SGDRegressor: linear.regressor,
-}
-
-_OUTER_CONVERTERS: dict[type, OuterConverter] = {
-    AdaBoostClassifier: boosting.classifier,
-    AdaBoostRegressor: boosting.regressor,
-    BaggingClassifier: voting.bagging_classifier,
-    BaggingRegressor: voting.bagging_regressor,
-    CalibratedClassifierCV: calibration.calibrated,
-    ClassifierChain: targets.chained,
-    FixedThresholdClassifier: calibration.fixed_threshold,
-    MultiOutputClassifier: targets.independent,
-    MultiOutputRegressor: targets.independent,
-    OneVsOneClassifier: reductions.one_against_one,
-    OneVsRestClassifier: reductions.one_against_rest,
-    RegressorChain: targets.chained,
-    StackingClassifier: stacking.classifier,
-    StackingRegressor: stacking.regressor,
-    TransformedTargetRegressor: targets.transformed,
-    TunedThresholdClassifierCV: calibration.tuned_threshold,
-    VotingClassifier: voting.voting_classifier,
-    VotingRegressor: voting.voting_regressor,
 }

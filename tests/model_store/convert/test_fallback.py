@@ -16,7 +16,7 @@ from sklearn.svm import SVR
 
 from errors import EstimatorInvalidError
 from model_store.convert import convert
-from model_store.convert.sklearn import estimators
+from model_store.convert.sklearn import composites
 from tests.model_store.convert.agreement import NUMBERS, assert_agrees, people, strangers, target, three, two
 from tests.model_store.convert.pipelines import scaled
 
@@ -52,7 +52,7 @@ def test_classifiers_in_float32_where_double_does_not_load(estimator, monkeypatc
 
     No classifier is left that needs it today, so two are taken from those with an exact builder.
     """
-    monkeypatch.delitem(estimators._OUTER_CONVERTERS, type(estimator))
+    monkeypatch.delitem(composites.CONVERTERS, type(estimator))
     frame = people(400)
     conversion = convert(dense(estimator).fit(frame, two(frame)), frame)
     assert_agrees(conversion, people(400, 3), tolerance=1e-3)
