@@ -71,8 +71,10 @@ class Inner:
 
     def decision(self) -> str | None:
         """Return what decision_function gives, [N, 1] for two classes, [N, classes] for more; None without one."""
+        if not self.has_decision:
+            return None
         decision = self.converted_decision
-        if decision is None and self.has_decision:
+        if decision is None:
             raise final(self.step).refuse(
                 "has a decision function, which the estimator around it works with, but no converter for it: use "
                 "an estimator that docs/models.md lists with one, such as LogisticRegression"
