@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import (
     BaggingClassifier,
     GradientBoostingClassifier,
@@ -14,7 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, make_scorer
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from errors import EstimatorInvalidError
@@ -80,13 +79,13 @@ def test_isotonic_steps_are_met_at_their_very_edges():
     assert_agrees(convert(model.fit(frame, two(frame)), frame), frame, tolerance=0.0)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_an_inner_estimator_without_a_converted_decision_function_is_named():
     """The calibration would be of other numbers than the source's."""
     frame = people(300)
-    inner = scaled(QuadraticDiscriminantAnalysis(reg_param=0.1))
-    inner[0].sparse_threshold = 0
-    model = CalibratedClassifierCV(inner, cv=2).fit(frame, two(frame))
-    with pytest.raises(EstimatorInvalidError, match=r"fold 0.*QuadraticDiscriminantAnalysis.*decision function"):
+    inner = scaled(SVC(probability=True, decision_function_shape="ovo", random_state=0))
+    model = CalibratedClassifierCV(inner, cv=2).fit(frame, three(frame))
+    with pytest.raises(EstimatorInvalidError, match=r"fold 0.*SVC.*decision function"):
         convert(model, frame)
 
 
