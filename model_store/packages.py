@@ -2,28 +2,31 @@
 
 A package is a folder of plain files that MLflow opens too. `dropscore.json`, its manifest, knows sha256 and size of
 every other file and ends with a seal over itself, so that one changed byte anywhere is found. `digest` names what
-serves (graph, signature, labels): it is the same whenever the same estimator is packaged again.
+serves (graphs, signature, labels): it is the same whenever the same estimator is packaged again.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from errors import PackageInvalidError
 from model_store.graph_check import check_graph
 from model_store.mlmodel import read_mlmodel
-from model_store.signature import Signature
+from model_store.signature import ColumnType, Signature
 
 MANIFEST = "dropscore.json"
 MLMODEL = "MLmodel"
 GRAPH = "model.onnx"
+FAST_GRAPH = "fast.onnx"
+"""The same with category codes for strings: it serves where a package has it (model_store.convert.codes)."""
 
-FORMAT_VERSION = 1
-"""Goes up when an older Dropscore could no longer serve the package rightly."""
+FORMAT_VERSION = 2
+"""Goes up when an older Dropscore could no longer serve the package rightly. Packages of format 1 are read as ever:
+they have neither fast graph nor categories."""
 
 MAX_MANIFEST_BYTES = 16 * 1024**2
 MAX_PACKAGE_BYTES = 4 * 1024**3
@@ -48,6 +51,9 @@ class FileEntry:
             return cls(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
 
 
+FAST_EQUAL = "equal"
+
+
 @dataclass(frozen=True, slots=True)
 class ParityReport:
     """How the packaged model's answers compare with the source framework's own."""
@@ -67,6 +73,9 @@ class ParityReport:
     """Rows of the user's sample among those compared; the others were made. None in older packages."""
     refused: tuple[str, ...] = ()
     """Made rows that the source itself refuses to answer, such as "unseen in 'plan'"."""
+    fast: str | None = None
+    """FAST_EQUAL if the fast graph gives the very bits that the portable one gives, or why it was left out; None
+    where the model reads no strings that could be codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +105,7 @@ class PackageInfo:
     @property
     def digest(self) -> str:
         """The sha256 of what serves; timestamps, measurements and framework versions are no part of it."""
-        serves = {
+        serves: dict[str, object] = {
             "graph": self.files[GRAPH].sha256,
             "inputs": [
                 column.to_mlflow() | {"nullable": column.nullable} | column.refusals
@@ -106,6 +115,10 @@ class PackageInfo:
             "labels": list(self.labels),
             "null_text": self.null_text,
         }
+        if categories := _categories(self.signature):
+            serves["categories"] = categories
+        if FAST_GRAPH in self.files:
+            serves["fast"] = self.files[FAST_GRAPH].sha256
         canonical = json.dumps(serves, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -123,6 +136,7 @@ class PackageInfo:
             "framework": self.framework,
             "versions": dict(self.versions),
             "nullable": {column.name: column.nullable for column in self.signature.inputs},
+            "categories": _categories(self.signature),
             "labels": list(self.labels),
             "null_text": self.null_text,
             "refusals": {column.name: column.refusals for column in self.signature.inputs if column.refusals},
@@ -143,10 +157,11 @@ class PackageInfo:
             raise PackageInvalidError(f"{MLMODEL} is not the file that was packed: fetch the package again")
         try:
             parity = entries["parity"]
+            signature = Signature.from_mlflow(
+                read_mlmodel(mlmodel), entries["nullable"], entries.get("refusals", {})
+            )
             info = cls(
-                signature=Signature.from_mlflow(
-                    read_mlmodel(mlmodel), entries["nullable"], entries.get("refusals", {})
-                ),
+                signature=with_categories(signature, entries.get("categories", {})),
                 labels=tuple(tuple(label) if isinstance(label, list) else label for label in entries["labels"]),
                 null_text=entries["null_text"],
                 framework=entries["framework"],
@@ -163,6 +178,25 @@ class PackageInfo:
         if info.digest != entries["digest"]:
             raise PackageInvalidError(f"{MANIFEST} carries the digest of another package")
         return info
+
+
+def with_categories(signature: Signature, categories: Mapping[str, Sequence[str]]) -> Signature:
+    """Return a signature with these categories, by input column; PackageInvalidError if they cannot be its."""
+    texts = {column.name for column in signature.inputs if column.type is ColumnType.STRING}
+    for name, known in categories.items():
+        if name not in texts or isinstance(known, str) or not all(isinstance(text, str) for text in known):
+            raise PackageInvalidError(f"{name!r} is no string column that could have the categories given for it")
+    return replace(
+        signature,
+        inputs=tuple(
+            replace(column, categories=tuple(categories[column.name])) if column.name in categories else column
+            for column in signature.inputs
+        ),
+    )
+
+
+def _categories(signature: Signature) -> dict[str, list[str]]:
+    return {column.name: list(column.categories) for column in signature.inputs if column.categories is not None}
 
 
 def read_manifest(manifest: bytes) -> dict[str, Any]:
@@ -213,7 +247,8 @@ def read_package(folder: Path) -> PackageInfo:
         for name, entry in info.files.items():
             if found[name].stat().st_size != entry.size or FileEntry.of(found[name]) != entry:
                 raise PackageInvalidError(f"{name} is not the file that was packed: fetch the package again")
-        check_graph(found[GRAPH])
+        for name in {GRAPH, FAST_GRAPH} & info.files.keys():
+            check_graph(found[name])
     except OSError as error:
         raise PackageInvalidError(f"the package in {folder} cannot be read: {error.strerror}") from error
     return info

@@ -8,10 +8,11 @@ from uuid import uuid4
 
 from errors import PackageInvalidError, SampleInvalidError
 from model_store.convert.conversion import Conversion
+from model_store.fast_graph import keep_if_equal
 from model_store.golden import GOLDEN_ROWS, golden_entry
 from model_store.mlmodel import mlflow_files
 from model_store.model import Model, OpenGraph
-from model_store.packages import GRAPH, MANIFEST, FileEntry, PackageInfo
+from model_store.packages import FAST_GRAPH, GRAPH, MANIFEST, FileEntry, PackageInfo, with_categories
 from model_store.parity import TOLERANCE, pass_gate
 from model_store.training import summarise
 
@@ -44,10 +45,18 @@ def _write(conversion: Conversion, folder: Path, tolerance: float) -> None:
     """Write all files of the package; ParityError before the manifest is there."""
     if not len(conversion.sample):
         raise SampleInvalidError("the sample has no rows: give rows the model was trained on")
-    signature, graph = conversion.signature, folder / GRAPH
+    from model_store.convert.codes import encode_strings  # noqa: PLC0415  # imports onnx: only when used
+
+    coded = encode_strings(conversion.graph, conversion.signature, conversion.null_text)
+    signature = with_categories(conversion.signature, coded.categories if coded else {})
+    graph = folder / GRAPH
     graph.write_bytes(conversion.graph)
     portable = OpenGraph(graph, signature, conversion.null_text)
     signature, trials, parity = pass_gate(conversion, signature, portable.predict, tolerance=tolerance)
+    if coded:
+        fast = keep_if_equal(coded, folder / FAST_GRAPH, portable, signature, trials.rows)
+        parity = replace(parity, fast=fast)
+    graphs = [name for name in (GRAPH, FAST_GRAPH) if (folder / name).exists()]
     golden = trials.evenly(GOLDEN_ROWS)
     created = datetime.now(UTC)
     info = PackageInfo(
@@ -60,7 +69,7 @@ def _write(conversion: Conversion, folder: Path, tolerance: float) -> None:
         parity=parity,
         golden=golden_entry(trials.rows.take(golden), trials.answers.take(golden)),
         training=summarise(conversion.sample),
-        files={GRAPH: FileEntry.of(graph)},
+        files={name: FileEntry.of(folder / name) for name in graphs},
     )
     example = conversion.sample.slice(0, EXAMPLE_ROWS)
     files = mlflow_files(
@@ -68,7 +77,7 @@ def _write(conversion: Conversion, folder: Path, tolerance: float) -> None:
     )
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    entries = {name: FileEntry.of(folder / name) for name in (GRAPH, *files)}
+    entries = {name: FileEntry.of(folder / name) for name in (*graphs, *files)}
     (folder / MANIFEST).write_bytes(replace(info, files=entries).to_manifest())
 
 

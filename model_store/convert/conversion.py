@@ -41,3 +41,16 @@ class Conversion:
     a tree's comparison turns. The parity gate tries them."""
     stock_steps: tuple[str, ...] = ()
     """The steps that went through skl2onnx instead of our exact builders, as "name (Class)"."""
+
+
+@dataclass(frozen=True)
+class CodedGraph:
+    """A graph that takes codes for some string columns, and what they mean.
+
+    Code `i` of such a column is text `i` of its categories; the next is null, the next the null text where a cell
+    holds it as a text, and the next any other text.
+    """
+
+    graph: bytes
+    categories: Mapping[str, tuple[str, ...]]
+    """By input column: every text that the graph tells apart, sorted."""
