@@ -8,17 +8,15 @@ its own, in turns. Prints a table, and writes it to benchmarks/RESULTS.md.
 """
 
 import argparse
-import datetime as dt
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.results import machine, write_section
 from examples import flights
 
 HERE = Path(__file__).resolve().parent
@@ -37,10 +35,8 @@ rows.to_csv(target, index=False)
 """
 
 
-RESULTS = """# Results
-
-## Large CSV files, all columns kept (`python -m benchmarks.large_csv`)
-
+TITLE = "Large CSV files, all columns kept (`python -m benchmarks.large_csv`)"
+RESULTS = """
 HistGradientBoosting, 100 iterations, 8 of 19 columns are its inputs, 3 of them text. Medians of {rounds} rounds,
 each system in a process of its own, in turns; start-up, loading the model, reading and writing files included.
 pandas + joblib, whose memory grows with the file, is measured on the smaller one only.
@@ -94,7 +90,7 @@ def write_rows(megabytes: int) -> tuple[Path, int]:
 
 def train() -> None:
     """Train the model and register its package."""
-    import joblib  # noqa: PLC0415, TID251  # heavy, and only here
+    import joblib  # noqa: PLC0415  # heavy, and only here
 
     from model_store import package  # noqa: PLC0415  # as above
     from model_store.registry import Registry  # noqa: PLC0415  # as above
@@ -176,15 +172,9 @@ def main() -> None:
             f"{rows / m.wall:,.0f} | {m.peak:,.0f} MB | {m.wall / first.wall:.1f} |"
             for name, m in medians.items()
         ]
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    machine = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {os.cpu_count()} cores of {platform.machine()}"
-    text = RESULTS.format(
-        rounds=arguments.rounds,
-        table="\n".join(table),
-        machine=f"{machine}, Python {platform.python_version()}, {libraries}",
-    )
+    text = RESULTS.format(rounds=arguments.rounds, table="\n".join(table), machine=machine(LIBRARIES))
     print(text)
-    (HERE / "RESULTS.md").write_text(text, "utf-8")
+    write_section(TITLE, text)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Write an ONNX graph node by node, so that the same calls always give the same bytes."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ class GraphWriter:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._initializers: list[onnx.TensorProto] = []
         self._known: dict[bytes, str] = {}
+        self._values: dict[str, NDArray[Any]] = {}
+        self._made_by: dict[str, onnx.NodeProto] = {}
         self._ml_opset = ML_OPSET
         self.stock_steps: list[str] = []
         self.allowed: dict[str, frozenset[str]] = {}
@@ -60,6 +62,7 @@ class GraphWriter:
         key = (array.dtype.str, array.shape, content)
         if key not in self._constants:
             self._constants[key] = name = self.name("constant")
+            self._values[name] = array
             self._initializers.append(numpy_helper.from_array(array, name))
         return self._constants[key]
 
@@ -69,8 +72,39 @@ class GraphWriter:
         key = node.SerializeToString(deterministic=True)
         if key not in self._known:
             node.output[0] = self._known[key] = self.name(operator.lower())
+            self._made_by[node.output[0]] = node
             self._nodes.append(node)
         return self._known[key]
+
+    def is_never_nan(self, tensor: str) -> bool:
+        """Say whether it is certain that a tensor of numbers holds no NaN, whatever is fed."""
+        if tensor in self._values:
+            return bool(np.isfinite(self._values[tensor]).all())
+        if tensor in self._made_by:
+            return self._makes_no_nan(self._made_by[tensor])
+        whole = (ColumnType.BOOLEAN, ColumnType.INTEGER, ColumnType.LONG)
+        return any(column.name == tensor and column.type in whole for column in self._inputs)
+
+    def _makes_no_nan(self, node: onnx.NodeProto) -> bool:
+        first, *others = node.input
+        match node.op_type:
+            case "IsNaN":
+                return True
+            case "Where":  # an imputer's: NaN is what it replaces
+                test = self._made_by.get(first)
+                filled = test is not None and test.op_type == "IsNaN" and test.input[0] == others[1]
+                return filled and self.is_never_nan(others[0])
+            case "Cast" | "Gather" | "Reshape":
+                return self.is_never_nan(first)
+            case "Concat":
+                return all(self.is_never_nan(name) for name in node.input)
+            case (
+                "Add" | "Sub" | "Mul" | "Div"
+            ):  # a scaler's, by finite numbers other than zero: infinities stay such
+                by = self._values.get(others[0])
+                return by is not None and bool((np.isfinite(by) & (by != 0)).all()) and self.is_never_nan(first)
+            case _:
+                return False
 
     @staticmethod
     def attribute(values: NDArray[Any]) -> onnx.TensorProto:
@@ -110,6 +144,22 @@ class GraphWriter:
     def give(self, column: Column, tensor: str) -> None:
         """Make a [N] tensor the output of that column."""
         self._nodes.append(helper.make_node("Identity", [tensor], [column.name]))
+
+    def choose(self, condition: str, then: Callable[[], str], otherwise: str) -> str:
+        """Compute `then` only if the condition, one boolean, holds; else the tensor is `otherwise`.
+
+        What `then` adds to the graph cannot be used outside of it.
+        """
+        nodes, known, self._nodes, self._known = self._nodes, self._known, [], dict(self._known)
+        branches = {}
+        for name, tensor in (("then_branch", then()), ("else_branch", otherwise)):
+            result = self.name("branch")
+            inside = [*self._nodes, helper.make_node("Identity", [tensor], [result])]
+            value = helper.make_empty_tensor_value_info(result)
+            branches[name] = helper.make_graph(inside, name, [], [value])
+            self._nodes = []
+        self._nodes, self._known = nodes, known
+        return self.node("If", condition, **branches)
 
     def graft(self, model: onnx.ModelProto, feeds: Mapping[str, str]) -> list[str]:
         """Copy another model's nodes in, fed by `feeds` (its input: our tensor); return its outputs' tensors."""
