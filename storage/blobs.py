@@ -68,6 +68,13 @@ class BlobStore(Protocol):
         """Return `length` bytes from `offset` (all the rest by default); fewer, or none, past the end."""
         ...
 
+    def poll(self, path: BlobPath, etag: str | None = None) -> tuple[str, bytes] | None:
+        """Return a small blob's ETag and all its bytes, of one version and in one request.
+
+        None, and no bytes on the way, if it is still the version with this `etag` (If-None-Match).
+        """
+        ...
+
     def write(
         self,
         path: BlobPath,

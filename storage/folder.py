@@ -96,6 +96,15 @@ class FolderBlobStore:
                     raise _changed(path)
         return data
 
+    def poll(self, path: BlobPath, etag: str | None = None) -> tuple[str, bytes] | None:
+        """Return a small blob's ETag and bytes; None if it is still the version with this `etag`."""
+        place = self._locate(path)
+        with _translated(path):
+            if _etag(_look(place)) == etag:
+                return None
+            with place.file.open("rb") as file:  # a write puts another file in its place: this one stays whole
+                return _etag(os.fstat(file.fileno())), file.read()
+
     def write(
         self,
         path: BlobPath,

@@ -132,6 +132,8 @@ def faulty() -> Iterator[FaultyService]:
 USES = [
     pytest.param(lambda blobs: blobs.stat(PATH), id="stat"),
     pytest.param(lambda blobs: blobs.read(PATH), id="read"),
+    pytest.param(lambda blobs: blobs.poll(PATH), id="poll"),
+    pytest.param(lambda blobs: blobs.poll(PATH, "0x1"), id="poll-known"),
     pytest.param(lambda blobs: blobs.write(PATH, b"rows"), id="write"),
     pytest.param(lambda blobs: blobs.stage_block(PATH, "0", b"rows"), id="stage"),
     pytest.param(lambda blobs: blobs.commit_blocks(PATH, ["0"]), id="commit"),
@@ -358,6 +360,20 @@ def test_a_read_is_one_request(azurite: str, length: int | None) -> None:
     store._service._pipeline._transport = transport
     assert len(store.read(PATH, length=length)) == (length or 9 * 1024 * 1024)
     assert transport.sent == 1
+
+
+@pytest.mark.azurite
+def test_a_poll_is_one_conditional_request(azurite: str) -> None:
+    """What has not changed is answered by one 304, what has by one download."""
+    store = AzureBlobStore(Connection("Azurite", azurite))
+    store.create_container("incoming")
+    etag = store.write(PATH, b"rows")
+    transport = CountingTransport(store._service._config.transport)
+    store._service._pipeline._transport = transport
+    assert store.poll(PATH, etag) is None
+    assert transport.sent == 1
+    assert store.poll(PATH, "0x1") == (etag, b"rows")
+    assert transport.sent == 2
 
 
 class CountingTransport:

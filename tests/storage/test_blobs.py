@@ -113,6 +113,8 @@ def test_long_read(storage: Storage, path: BlobPath) -> None:
         pytest.param(lambda blobs, path: blobs.read(path), id="read"),
         pytest.param(lambda blobs, path: blobs.read(path, offset=5), id="read-offset"),
         pytest.param(lambda blobs, path: blobs.read(path, length=0), id="read-nothing"),
+        pytest.param(lambda blobs, path: blobs.poll(path), id="poll"),
+        pytest.param(lambda blobs, path: blobs.poll(path, "0x1"), id="poll-known"),
         pytest.param(lambda blobs, path: blobs.delete(path), id="delete"),
     ],
 )
@@ -137,6 +139,19 @@ def test_missing_container(storage: Storage, use: Callable[..., object]) -> None
     """Writing to or listing a container that was never made says so."""
     with pytest.raises(BlobNotFoundError, match="container"):
         use(storage.blobs, BlobPath("no-such-container", "a.csv"))
+
+
+@pytest.mark.parametrize("content", [b"{}", b""])
+def test_poll(storage: Storage, path: BlobPath, content: bytes) -> None:
+    """A poll brings content and ETag of a version that is not known yet, and nothing while it is."""
+    first = storage.blobs.write(path, content)
+    assert storage.blobs.poll(path) == storage.blobs.poll(path, "0x1") == (first, content)
+    assert storage.blobs.poll(path, first) is None
+    second = storage.blobs.write(path, content)
+    assert storage.blobs.poll(path, first) == (second, content)
+    storage.blobs.delete(path)
+    with pytest.raises(BlobNotFoundError):
+        storage.blobs.poll(path, second)
 
 
 def test_if_none_match(storage: Storage, path: BlobPath) -> None:
