@@ -3,18 +3,17 @@
     models/churn/1/claim.json       who writes version 1: {"digest", "manifest"}; made first, If-None-Match:*
     models/churn/1/model.onnx, …    the package's files
     models/churn/1/dropscore.json   its manifest, written last: the version exists from here on and never changes
-    models/churn/aliases.json       {"champion": 1}; changed with If-Match only
+    models/churn/aliases.json       {"champion": 1}; see model_store.aliases
 
 A writer that dies leaves a claim without a manifest. It blocks nobody: others take the next number, and only the
-very same package, byte for byte, may finish that version.
+very same package, byte for byte, may finish that version. A deleted version keeps its manifest, emptied by one
+write with If-Match: it is gone at once, and its number is never used again.
 """
 
 import json
-import re
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from errors import (
@@ -25,6 +24,7 @@ from errors import (
     PackageInvalidError,
     RegistryConflictError,
 )
+from model_store.aliases import Aliases, AliasTable
 from model_store.packages import (
     MANIFEST,
     MLMODEL,
@@ -36,16 +36,10 @@ from model_store.packages import (
     read_package,
 )
 from model_store.reference import DEFAULT_ALIAS, ModelReference, check_alias, check_name
-from storage import ANY_ETAG, BlobPath, BlobStore, StagedWriter
+from model_store.shelf import Files, Shelf, registered
+from storage import BlobStore
 
-ALIASES = "aliases.json"
 CLAIM = "claim.json"
-
-PIECE_BYTES = 8 * 1024 * 1024
-"""Larger files are sent and fetched in pieces of this size."""
-
-_MOVES_TRIED = 10
-_VERSION_FILE = re.compile(r"(?P<name>[^/]+)/(?P<version>[1-9][0-9]*)/(?P<file>[^/]+)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -86,6 +80,8 @@ class Registry:
     def __init__(self, blobs: BlobStore, container: str = "models") -> None:
         self._blobs = blobs
         self._container = container
+        self._aliases = Aliases(blobs, container)
+        self._shelf = Shelf(blobs, container)
 
     def add(self, name: str, folder: Path) -> ModelVersion:
         """Register the package in `folder` as the next version of `name`.
@@ -99,7 +95,7 @@ class Registry:
         claim = _Claim.of(folder, info)
         self._blobs.create_container(self._container)
         while True:
-            written = self._written(name)
+            written = self._shelf.files(name)
             for known in self._versions(name, written):
                 if known.digest == info.digest:
                     return known
@@ -109,8 +105,8 @@ class Registry:
             version = ModelVersion(name, number, info.digest)
             try:
                 for file in info.files:
-                    self._upload(self._path(name, number, file), folder / file)
-                self._write(self._path(name, number, MANIFEST), (folder / MANIFEST).read_bytes())
+                    self._shelf.upload(self._shelf.path(name, number, file), folder / file)
+                self._shelf.write_new(self._shelf.path(name, number, MANIFEST), (folder / MANIFEST).read_bytes())
             except (BlocksMissingError, ConditionFailedError):
                 continue  # another writer is finishing the same package, and was faster
             return version
@@ -122,59 +118,118 @@ class Registry:
         """
         wanted = ModelReference.parse(reference) if isinstance(reference, str) else reference
         check_name(wanted.name)
-        number = wanted.version or self._meant(wanted)
-        if number is not None:
-            with suppress(BlobNotFoundError):  # told below, with what there is instead
+        seen: int | None = None
+        while (number := wanted.version or self._meant(wanted)) not in (None, seen):
+            with suppress(BlobNotFoundError):  # deleted just now, so the alias may have moved: look again
                 return self._version(wanted.name, number)
+            seen = number
         raise self._not_found(wanted)
 
     def versions(self, name: str) -> list[ModelVersion]:
         """Return the versions of `name`, oldest first; none for a name that is not registered."""
         check_name(name)
-        return list(self._versions(name, self._written(name)))
+        return list(self._versions(name, self._shelf.files(name)))
 
     def names(self) -> list[str]:
         """Return the names that have at least one version, sorted."""
-        return sorted({match["name"] for match in self._files("") if match["file"] == MANIFEST})
+        return self._shelf.names()
 
     def aliases(self, name: str) -> dict[str, int]:
         """Return the version each alias of `name` points at; none for a name that is not registered."""
-        check_name(name)
-        try:
-            return _read_aliases(name, self._blobs.read(self._alias_path(name)))
-        except BlobNotFoundError:
-            return {}
+        return dict(self.alias_table(name).versions)
+
+    def alias_table(self, name: str, known: AliasTable | None = None) -> AliasTable:
+        """Return the aliases of `name` with their ETag; `known` itself, by one 304, while nothing has moved."""
+        return self._aliases.read(check_name(name), known)
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Point an alias of `name` at a version.
 
         ModelNotFoundError for a version that does not exist, ReferenceInvalidError for a bad alias, and
-        RegistryConflictError if somebody else moves the same alias at the same moment.
+        RegistryConflictError if somebody else moves the same alias, or deletes the version, at the same moment.
         """
         check_alias(alias)
-        self.resolve(ModelReference(check_name(name), version=version))
-        etag, aliases = self._aliases_now(name)
-        before = aliases.get(alias)
-        for _ in range(_MOVES_TRIED):
-            if aliases.get(alias) != before:
-                break
-            moved = json.dumps(aliases | {alias: version}, indent=2, sort_keys=True).encode()
+        check_name(name)
+        before: list[int | None] = []
+
+        def move(table: AliasTable) -> AliasTable:
+            now = table.versions.get(alias)
+            before.append(now)
+            if now not in (before[0], version):
+                raise _moved(name, alias)
+            if version in table.deleting:
+                raise RegistryConflictError(
+                    f"{name}@{version} is being deleted: choose another version, or finish that with `delete`"
+                )
+            self.resolve(ModelReference(name, version=version))  # after the read, or it might be gone since
+            return replace(table, versions={**table.versions, alias: version})
+
+        self._aliases.change(name, move)
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Take an alias of `name` away; the version it pointed at stays.
+
+        ModelNotFoundError if there is no such alias, RegistryConflictError if somebody moves it at the same moment.
+        """
+        check_alias(alias)
+        before: list[int] = []
+
+        def remove(table: AliasTable) -> AliasTable:
+            if alias not in table.versions:
+                if before:  # our own write, whose answer was lost, or somebody else's: it is gone as asked
+                    return table
+                raise self._not_found(ModelReference(name, alias))
+            before.append(table.versions[alias])
+            if before[-1] != before[0]:
+                raise _moved(name, alias)
+            return replace(table, versions={a: number for a, number in table.versions.items() if a != alias})
+
+        self._aliases.change(check_name(name), remove)
+
+    def delete(self, name: str, version: int) -> None:
+        """Delete a version for good: it is gone at once, its files are removed after that.
+
+        Safe to run again where a deletion died half-way. ModelNotFoundError for a version that does not exist, and
+        RegistryConflictError while an alias points at it, or if somebody else deletes it at the same moment.
+        """
+        check_name(name)
+        manifest = self._shelf.path(name, version, MANIFEST)
+        try:
+            blob = self._blobs.stat(manifest)
+        except BlobNotFoundError as error:
+            raise self._not_found(ModelReference(name, version=version)) from error
+        rest = sorted(self._shelf.files(name).get(version, {}).keys() - {MANIFEST})
+        if not blob.size and not rest:
+            raise self._not_found(ModelReference(name, version=version))
+        if blob.size:
+            self._aliases.change(name, lambda table: _marked(table, name, version))
             try:
-                self._write(self._alias_path(name), moved, etag=etag)
-            except ConditionFailedError:  # changed since it was read: a conflict only if it was this alias
-                etag, aliases = self._aliases_now(name)
-            else:
-                return
-        raise RegistryConflictError(
-            f"somebody else moved {name}@{alias} at the same time: look where it points, then move it again"
-        )
+                self._blobs.write(manifest, b"", if_match=blob.etag)
+            except ConditionFailedError as error:
+                self._aliases.change(name, lambda table: _unmarked(table, version))
+                raise RegistryConflictError(f"somebody else deleted {name}@{version} at the same time") from error
+        for file in rest:
+            with suppress(BlobNotFoundError):  # somebody else is clearing up too
+                self._blobs.delete(self._shelf.path(name, version, file))
+        self._aliases.change(name, lambda table: _unmarked(table, version))
 
     def describe(self, version: ModelVersion) -> PackageInfo:
         """Return what a version's package says about itself, from its two descriptions alone."""
-        manifest, mlmodel = (
-            self._blobs.read(self._path(version.name, version.version, file)) for file in (MANIFEST, MLMODEL)
-        )
+        try:
+            manifest = self._shelf.manifest(version.name, version.version)
+            mlmodel = self._shelf.small(self._shelf.path(version.name, version.version, MLMODEL))
+        except BlobNotFoundError as error:
+            raise self._not_whole(version, error) from error
         return PackageInfo.parse(manifest, mlmodel)
+
+    def stored(self, version: ModelVersion) -> dict[str, int]:
+        """Return the bytes of each file that lies where the version is, its writer's claim left out."""
+        files = self._shelf.files(version.name).get(version.version, {})
+        return {file: size for file, size in files.items() if file != CLAIM}
+
+    def copy(self, version: ModelVersion, file: str, size: int, target: Path) -> None:
+        """Download the first `size` bytes of one file of a version, unverified, into the new file `target`."""
+        self._shelf.download(self._shelf.path(version.name, version.version, file), size, target)
 
     def fetch(self, version: ModelVersion, folder: Path) -> None:
         """Download a version's files into the empty folder `folder`, verifying each.
@@ -183,117 +238,56 @@ class Registry:
         PackageInvalidError if a file is not what was registered.
         """
         try:
-            manifest = self._blobs.read(self._path(version.name, version.version, MANIFEST))
+            manifest = self._shelf.manifest(version.name, version.version)
             entries = read_manifest(manifest)
             if entries["digest"] != version.digest:
                 raise PackageInvalidError(f"{version} holds another package than it was resolved to")
             for name, entry in read_files(entries).items():
-                path = self._path(version.name, version.version, name)
-                with (folder / name).open("xb") as file:
-                    for piece in self._download(path, entry):
-                        file.write(piece)
+                self.copy(version, name, entry.size, folder / name)
                 if FileEntry.of(folder / name) != entry:
+                    path = self._shelf.path(version.name, version.version, name)
                     raise PackageInvalidError(f"{path} is not the file that was registered")
             (folder / MANIFEST).write_bytes(manifest)
         except BlobNotFoundError as error:
-            raise ModelNotFoundError(f"{version} is not whole in {self._container}: {error.message}") from error
+            raise self._not_whole(version, error) from error
 
     def _meant(self, reference: ModelReference) -> int | None:
         """Return the version that an alias, or the bare name, means now."""
         aliases = self.aliases(reference.name)
         if reference.alias is not None:
             return aliases.get(reference.alias)
-        return aliases.get(DEFAULT_ALIAS) or max(self._registered(self._written(reference.name)), default=None)
+        return aliases.get(DEFAULT_ALIAS) or max(registered(self._shelf.files(reference.name)), default=None)
 
-    def _written(self, name: str) -> dict[int, set[str]]:
-        """Return the files there are of each version of `name`, begun ones included."""
-        written: dict[int, set[str]] = {}
-        for match in self._files(f"{name}/"):
-            written.setdefault(int(match["version"]), set()).add(match["file"])
-        return written
-
-    def _files(self, prefix: str) -> Iterator[re.Match[str]]:
-        """Yield the files of versions; a container that is not there has none."""
-        try:
-            for blob in self._blobs.list(self._container, prefix):
-                if match := _VERSION_FILE.fullmatch(blob.path.name):
-                    yield match
-        except BlobNotFoundError:
-            return
-
-    @staticmethod
-    def _registered(written: Mapping[int, set[str]]) -> list[int]:
-        """Return the versions that exist, oldest first."""
-        return sorted(number for number, files in written.items() if MANIFEST in files)
-
-    def _versions(self, name: str, written: Mapping[int, set[str]]) -> Iterator[ModelVersion]:
-        return (self._version(name, number) for number in self._registered(written))
+    def _versions(self, name: str, written: Files) -> Iterator[ModelVersion]:
+        for number in registered(written):
+            with suppress(BlobNotFoundError):  # deleted since it was listed
+                yield self._version(name, number)
 
     def _version(self, name: str, number: int) -> ModelVersion:
-        manifest = self._blobs.read(self._path(name, number, MANIFEST))
-        return ModelVersion(name, number, read_digest(manifest))
+        return ModelVersion(name, number, read_digest(self._shelf.manifest(name, number)))
 
-    def _claimed(self, name: str, written: Mapping[int, set[str]], claim: _Claim) -> int | None:
+    def _claimed(self, name: str, written: Files, claim: _Claim) -> int | None:
         """Return the unfinished version that this very package has begun, if there is one."""
         for number, files in written.items():
             begun = MANIFEST not in files and CLAIM in files
-            if begun and self._blobs.read(self._path(name, number, CLAIM)) == claim.to_json():
+            if begun and self._shelf.small(self._shelf.path(name, number, CLAIM)) == claim.to_json():
                 return number
         return None
 
     def _take(self, name: str, number: int, claim: _Claim) -> int | None:
         """Claim a version number; None if somebody was faster."""
         try:
-            self._write(self._path(name, number, CLAIM), claim.to_json())
+            self._shelf.write_new(self._shelf.path(name, number, CLAIM), claim.to_json())
         except ConditionFailedError:
             return None
         return number
 
-    def _aliases_now(self, name: str) -> tuple[str | None, dict[str, int]]:
-        """Return the aliases and the ETag they were read at; None before there are any."""
-        while True:
-            try:
-                etag = self._blobs.stat(self._alias_path(name)).etag
-                return etag, _read_aliases(name, self._blobs.read(self._alias_path(name), if_match=etag))
-            except BlobNotFoundError:
-                return None, {}
-            except ConditionFailedError:
-                continue  # changed between the two: read the newer
-
-    def _write(self, path: BlobPath, data: bytes, *, etag: str | None = None) -> None:
-        """Write a small JSON blob: a new one, or in place of the one with this ETag."""
-        self._blobs.write(
-            path,
-            data,
-            if_match=etag,
-            if_none_match=ANY_ETAG if etag is None else None,
-            content_type="application/json",
-        )
-
-    def _upload(self, path: BlobPath, file: Path) -> None:
-        """Send a file; a large one a piece at a time."""
-        with file.open("rb") as stream:
-            if file.stat().st_size <= PIECE_BYTES:
-                self._blobs.write(path, stream.read())
-                return
-            with StagedWriter(self._blobs, path, prefix="package", block_bytes=PIECE_BYTES) as writer:
-                shutil.copyfileobj(stream, writer, PIECE_BYTES)
-                writer.commit()
-
-    def _download(self, path: BlobPath, entry: FileEntry) -> Iterator[bytes]:
-        """Yield a file's bytes a piece at a time, never more than the manifest says there are."""
-        for offset in range(0, entry.size, PIECE_BYTES):
-            yield self._blobs.read(path, offset=offset, length=min(PIECE_BYTES, entry.size - offset))
-
-    def _path(self, name: str, version: int, file: str) -> BlobPath:
-        return BlobPath(self._container, f"{name}/{version}/{file}")
-
-    def _alias_path(self, name: str) -> BlobPath:
-        return BlobPath(self._container, f"{name}/{ALIASES}")
+    def _not_whole(self, version: ModelVersion, error: BlobNotFoundError) -> ModelNotFoundError:
+        return ModelNotFoundError(f"{version} is not whole in {self._container}: {error.message}")
 
     def _not_found(self, reference: ModelReference) -> ModelNotFoundError:
         """Say what there is instead of `reference`, and what to do."""
-        versions = self._registered(self._written(reference.name))
+        versions = registered(self._shelf.files(reference.name))
         if not versions:
             names = ", ".join(self.names()) or "none"
             return ModelNotFoundError(
@@ -309,11 +303,24 @@ class Registry:
         )
 
 
-def _read_aliases(name: str, data: bytes) -> dict[str, int]:
-    try:
-        return {str(alias): int(number) for alias, number in json.loads(data).items()}
-    except (AttributeError, TypeError, ValueError) as error:
-        raise PackageInvalidError(f"{name}/{ALIASES} cannot be read: {error}") from error
+def _marked(table: AliasTable, name: str, version: int) -> AliasTable:
+    """Return the table with the mark that a version is being deleted; a conflict while an alias points there."""
+    if holding := table.of(version):
+        raise RegistryConflictError(
+            f"{name}@{version} cannot be deleted while aliases point at it: "
+            f"move {', '.join(f'{name}@{alias}' for alias in holding)} first"
+        )
+    return replace(table, deleting=table.deleting | {version})
+
+
+def _unmarked(table: AliasTable, version: int) -> AliasTable:
+    return replace(table, deleting=table.deleting - {version})
+
+
+def _moved(name: str, alias: str) -> RegistryConflictError:
+    return RegistryConflictError(
+        f"somebody else moved {name}@{alias} at the same time: look where it points, then move it again"
+    )
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -103,7 +103,9 @@ class AzureBlobStore:
 
     def poll(self, path: BlobPath, etag: str | None = None) -> tuple[str, bytes] | None:
         """Return a small blob's ETag and bytes; None if it is still the version with this `etag`."""
-        newer = {} if etag is None else {"etag": f'"{etag}"', "match_condition": MatchConditions.IfModified}
+        newer: dict[str, Any] = (
+            {} if etag is None else {"etag": f'"{etag}"', "match_condition": MatchConditions.IfModified}
+        )
         with translated(str(path)):
             try:
                 # without an offset the SDK copes with a blob of no bytes, for which every range is wrong

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from devhost.azurite import Azurite
 from model_store.packaging import build_package
 from model_store.registry import Registry
 from scoring.services import Services
@@ -19,6 +20,13 @@ from tests.hand_model import make_conversion
 # Machines are shared and noisy: a slow example is no failure.
 hypothesis_settings.register_profile("house", deadline=None)
 hypothesis_settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    """Start Azurite on free ports and give its connection string."""
+    with Azurite.on_free_ports() as started:
+        yield started.connection_string
 
 
 @pytest.fixture(scope="session")

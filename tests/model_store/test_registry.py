@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-import model_store.registry
+import model_store.shelf
 from errors import (
     ModelNotFoundError,
     PackageInvalidError,
@@ -159,7 +159,7 @@ def test_writers_at_the_same_time_each_get_their_version(registry, packages):
 
 def test_large_files_travel_in_pieces(registry, packages, tmp_path, monkeypatch):
     """Files above one piece are staged and fetched piece by piece, and arrive the same."""
-    monkeypatch.setattr(model_store.registry, "PIECE_BYTES", 100)
+    monkeypatch.setattr(model_store.shelf, "PIECE_BYTES", 100)
     version = registry.add("churn", packages())
     registry.fetch(version, tmp_path)
     for path in packages().iterdir():
@@ -234,19 +234,19 @@ def test_different_aliases_moved_at_once_all_arrive(registry, packages):
 
 def test_a_lost_race_for_one_alias_is_a_conflict(registry, blobs, packages):
     """Somebody else moved the same alias between our look and our write: we are told, theirs stays."""
-    registry.add("churn", packages(-2.0))
-    registry.add("churn", packages(-1.0))
+    for bias in (-2.0, -1.0, -1.5):
+        registry.add("churn", packages(bias))
     aliases = BlobPath("models", "churn/aliases.json")
     blobs.write(aliases, json.dumps({"champion": 1}).encode())
 
     class RacingBlobStore(DyingBlobStore):
         def write(self, path, data, **conditions):
-            self._blobs.write(aliases, json.dumps({"champion": 2}).encode())
+            self._blobs.write(aliases, json.dumps({"champion": 3}).encode())
             return self._blobs.write(path, data, **conditions)
 
     with pytest.raises(RegistryConflictError, match="champion"):
-        Registry(RacingBlobStore(blobs, 1)).set_alias("churn", "champion", 1)
-    assert registry.aliases("churn") == {"champion": 2}
+        Registry(RacingBlobStore(blobs, 1)).set_alias("churn", "champion", 2)
+    assert registry.aliases("churn") == {"champion": 3}
 
 
 def test_aliases_that_cannot_be_read_are_an_error_of_ours(registry, blobs, packages):

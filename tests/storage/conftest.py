@@ -1,6 +1,6 @@
 """Both backends for the contract tests: a folder, and Azure's SDK against an Azurite started here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -8,16 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from devhost.azurite import Azurite
 from settings import Connection, Settings
 from storage import BlobPath, Storage, open_storage
-
-
-@pytest.fixture(scope="session")
-def azurite() -> Iterator[str]:
-    """Start Azurite on free ports and give its connection string."""
-    with Azurite.on_free_ports() as started:
-        yield started.connection_string
 
 
 @pytest.fixture(scope="session", params=["folder", pytest.param("azurite", marks=pytest.mark.azurite)])
