@@ -79,6 +79,8 @@ class Settings:
     """How long a resolved alias may be used before it is looked up again."""
     cache: str = str(Path(gettempdir()) / "dropscore")
     """Folder on this machine where packages are cached."""
+    cache_bytes: int = 2 * 1024**3
+    """Bytes of packages kept there: those opened longest ago are removed beyond it, but none that is open."""
     blob_source: str = "polling"
     """How the host finds dropped files: "polling" (local) or "eventgrid" (Azure)."""
 

@@ -89,7 +89,11 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
 
 
 def begin(job: Job, services: Services) -> Run:
-    """Pin what the run works on: the version of the input that is meant, or is there now, and the model's."""
+    """Pin what the run works on: the version of the input that is meant, or is there now, and the model's.
+
+    The model's is exactly what the reference means now, whether or not it can be opened: a run that fell back on
+    another where that one is damaged would be another run, here but not on the next machine.
+    """
     source: Blob | None = None
     try:
         source = services.blobs.stat(job.input)

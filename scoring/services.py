@@ -34,7 +34,7 @@ class Services:
             settings,
             storage.blobs,
             storage.queues,
-            ModelCache(registry, Path(settings.cache), settings.alias_seconds),
+            ModelCache(registry, Path(settings.cache), settings.alias_seconds, settings.cache_bytes),
             Receipts(storage.blobs, settings.runs),
             Engine(settings.scoring_threads),
         )

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from errors import DropscoreError, MessageInvalidError, RecordTooLargeError
 from model_store import ModelReference
+from model_store.cache import Served
 from scoring.rows import score_rows
 from scoring.services import Services
 from settings import VERSION, Settings
@@ -47,15 +48,10 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
                 f"{len(rows):,} rows are more than the {settings.max_request_rows:,} of one request: drop them "
                 "as a file into the incoming container"
             )
-        found = services().models.resolve(ModelReference.parse(model))
-        loaded = services().models.load(found)
+        served = services().models.current(ModelReference.parse(model))
         with services().engine.requests:
-            predictions = score_rows(rows, loaded)
-        answer: dict[str, Any] = {
-            "model": {"name": found.name, "version": found.version, "digest": found.digest},
-            "predictions": predictions,
-        }
-        return JSONResponse(answer)
+            predictions = score_rows(rows, served.model)
+        return JSONResponse({"model": _named(served), "predictions": predictions})
 
     @app.get("/api/runs/{run_id}")
     def run(run_id: str) -> JSONResponse:
@@ -63,6 +59,16 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
         return JSONResponse(services().receipts.status(run_id))
 
     return app
+
+
+def _named(served: Served) -> dict[str, Any]:
+    """Say which version answers; and which one should, but cannot be opened."""
+    version, refused = served.version, served.refused
+    named: dict[str, Any] = {"name": version.name, "version": version.version, "digest": version.digest}
+    if refused is not None:
+        code = refused.error.code if isinstance(refused.error, DropscoreError) else "internal"
+        named["refused"] = {"version": refused.version.version, "code": code}
+    return named
 
 
 def _body(limit: int) -> Callable[[Request], Any]:

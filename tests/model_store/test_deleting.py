@@ -156,10 +156,9 @@ def test_a_deletion_that_dies_is_finished_by_the_next(two, blobs, tmp_path, meth
 
 def test_a_slow_twin_of_the_writer_does_not_bring_a_deleted_version_back(registry, blobs, packages):
     """Two writers finish one claim; the slower one, late by a whole deletion, makes a version of its own."""
+    manifest = BlobPath("models", f"churn/1/{MANIFEST}")
     with pytest.raises(StorageUnavailableError):
-        Registry(Interrupted(blobs, "write", BlobPath("models", f"churn/1/{MANIFEST}"), die)).add(
-            "churn", packages()
-        )
+        Registry(Interrupted(blobs, "write", manifest, die)).add("churn", packages())
 
     def add_and_delete() -> None:
         assert registry.add("churn", packages()).version == 1
