@@ -15,7 +15,7 @@ from model_store.packaging import build_package
 from model_store.registry import Registry
 from scoring.services import Services
 from settings import Settings
-from tests.hand_model import make_conversion
+from tests.hand_model import HandModel, make_conversion
 
 # Machines are shared and noisy: a slow example is no failure.
 hypothesis_settings.register_profile("house", deadline=None)
@@ -34,6 +34,20 @@ def hand_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package") / "hand"
     build_package(make_conversion(), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return package folders by the model's bias, each built once: look, do not touch."""
+    folder = tmp_path_factory.mktemp("packages")
+
+    def built(bias: float = -2.0) -> Path:
+        place = folder / f"bias{bias}"
+        if not place.exists():
+            build_package(make_conversion(HandModel(bias=bias)), place)
+        return place
+
+    return built
 
 
 @pytest.fixture

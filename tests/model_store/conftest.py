@@ -13,7 +13,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from model_store.convert.conversion import Conversion
-from model_store.packaging import build_package
 from model_store.registry import Registry
 from model_store.signature import Column, ColumnType, Signature
 from storage import BlobStore
@@ -167,20 +166,6 @@ def rows() -> Callable[[int], pa.RecordBatch]:
 
 def empty_batch() -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=SIGNATURE.input_schema)
-
-
-@pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Return package folders by the model's bias, each built once: look, do not touch."""
-    folder = tmp_path_factory.mktemp("packages")
-
-    def built(bias: float = -2.0) -> Path:
-        place = folder / f"bias{bias}"
-        if not place.exists():
-            build_package(make_conversion(HandModel(bias=bias)), place)
-        return place
-
-    return built
 
 
 @pytest.fixture

@@ -1,12 +1,18 @@
 """The HTTP API over the real services, folder storage and the hand-built model."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from threading import Semaphore
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from model_store.cache import ModelCache
+from model_store.registry import Registry
 from scoring.job import Job
 from scoring.pipeline import run_job
 from storage import BlobPath
@@ -65,6 +71,59 @@ def test_bad_requests_say_what_is_wrong(client, path, content, status, code) -> 
     answer = client.post(f"/api/predict/{path}", content=content)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert answer.json()["error"]["message"]
+
+
+def test_a_version_that_cannot_be_opened_is_named_beside_the_old_ones_answers(services, packages) -> None:
+    """A moved alias changes no answer before the new version is open; why it is not, the answer says."""
+    services, registry = registered(services, packages)
+    with TestClient(create_app(lambda: services, services.settings)) as client:
+        assert client.post("/api/predict/churn", json=ROW).json()["model"]["version"] == 1
+        services.blobs.write(BlobPath("models", "churn/2/model.onnx"), b"damaged")
+        registry.set_alias("churn", "champion", 2)
+        model = client.post("/api/predict/churn", json=ROW).json()["model"]
+    assert (model["version"], model["refused"]) == (1, {"version": 2, "code": "package_invalid"})
+
+
+def test_aliases_move_under_a_thousand_requests(services, packages) -> None:
+    """A hundred moves during a thousand requests on eight threads: each answer is of the version it names."""
+    services, registry = registered(services, packages)
+    expected = {}
+    with TestClient(create_app(lambda: services, services.settings)) as client, ThreadPoolExecutor(9) as pool:
+        for number in (1, 2, 3):
+            expected[number] = client.post(f"/api/predict/churn@{number}", json=[ROW] * 3).json()["predictions"]
+        answered = Semaphore(0)
+
+        def move() -> None:
+            for turn in range(100):
+                registry.set_alias("churn", "champion", 1 + turn % 3)
+                for _ in range(10):
+                    assert answered.acquire(timeout=60)
+
+        def ask(_: int) -> int:
+            try:
+                answer = client.post("/api/predict/churn", json=[ROW] * 3)
+                assert answer.status_code == 200
+                body = answer.json()
+                assert body["predictions"] == expected[body["model"]["version"]]
+                return body["model"]["version"]
+            finally:
+                answered.release()
+
+        moving = pool.submit(move)
+        seen = list(pool.map(ask, range(1000)))
+        moving.result()
+    assert set(seen) == {1, 2, 3}
+    assert len({str(predictions) for predictions in expected.values()}) == 3
+
+
+def registered(services, packages):
+    """Return services that look at aliases at every request, and their registry with three versions of churn."""
+    registry = Registry(services.blobs, services.settings.models)
+    for bias in (-1.0, -1.5):
+        registry.add("churn", packages(bias))
+    registry.set_alias("churn", "champion", 1)
+    models = ModelCache(registry, Path(services.settings.cache), alias_seconds=0)
+    return replace(services, models=models), registry
 
 
 def test_a_runs_receipt_can_be_read(client, services) -> None:
