@@ -1,4 +1,4 @@
-"""The command line of the registry: add a trained model, see what is there, move an alias."""
+"""The registry of models: add a trained one, see, compare and check what is there, move aliases."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,23 +6,38 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from errors import SampleInvalidError
+from model_store.commands.carrying import export, import_archive
+from model_store.commands.checking import verify
+from model_store.commands.comparing import diff_versions
+from model_store.commands.removing import delete, unalias
+from model_store.commands.terminal import Name, Reference, console, open_registry
 from model_store.packages import PackageInfo
 from model_store.reference import DEFAULT_ALIAS, check_alias, check_name
 from model_store.registry import ModelVersion, Registry
 from model_store.signature import ColumnType, Override
-from settings import Settings
-from storage import open_storage
 from storage.command_line import Store, errors_as_text
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-console = Console(highlight=False)
+THREE_COMMANDS = """From a fitted pipeline to a served model, three commands:
 
-Name = Annotated[str, typer.Argument(help="The model's name.")]
+1. python train.py: your own script, ending with joblib.dump(pipeline, "churn.joblib").
+
+2. python -m model_store add churn churn.joblib --sample training.csv --label-column churned --trust-pickle
+
+3. python -m scoring score new.csv --model churn (or start the app and drop the file).
+
+Later versions: `add` again, `diff churn churn@2 new.csv`, then `alias churn champion 2`."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=__doc__,
+    epilog=THREE_COMMANDS,
+)
 
 
 @app.command()
@@ -90,9 +105,7 @@ def list_models(store: Store = None) -> None:
 
 
 @app.command()
-def show(
-    reference: Annotated[str, typer.Argument(help="churn, churn@champion or churn@3.")], store: Store = None
-) -> None:
+def show(reference: Reference, store: Store = None) -> None:
     """Show a model's signature, how it was checked, and its name's versions and aliases."""
     with errors_as_text():
         registry = open_registry(store)
@@ -136,10 +149,12 @@ def move_alias(
         console.print(f"{name}@{alias} -> {version}{moved}", soft_wrap=True)
 
 
-def open_registry(store: str | None) -> Registry:
-    """Return the registry of the storage a command was told to use."""
-    settings = Settings.for_command(store)
-    return Registry(open_storage(settings).blobs, settings.models)
+app.command()(unalias)
+app.command("diff")(diff_versions)
+app.command()(verify)
+app.command()(export)
+app.command("import")(import_archive)
+app.command()(delete)
 
 
 def build(

@@ -272,6 +272,8 @@ def read_files(entries: Mapping[str, Any]) -> dict[str, FileEntry]:
     """Return the manifest's list of files; PackageInvalidError for names that could leave the folder."""
     try:
         files = {name: FileEntry(entry["sha256"], entry["size"]) for name, entry in entries["files"].items()}
+        if odd := [name for name, entry in files.items() if type(entry.size) is not int or entry.size < 0]:
+            raise PackageInvalidError(f"{MANIFEST} gives {odd[0]!r} no size in bytes")
         total = sum(entry.size for entry in files.values())
     except (AttributeError, KeyError, TypeError) as error:
         raise PackageInvalidError(f"{MANIFEST} lists its files wrongly: {error!r}") from error
