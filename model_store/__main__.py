@@ -100,7 +100,9 @@ def list_models(store: Store = None) -> None:
         registry = open_registry(store)
         table = Table("model", "versions", "aliases")
         for name in registry.names():
-            table.add_row(name, ", ".join(str(v.version) for v in registry.versions(name)), aliases(registry, name))
+            table.add_row(
+                name, ", ".join(str(number) for number in registry.numbers(name)), aliases(registry, name)
+            )
         console.print(table if table.row_count else "no models yet: see `python -m model_store add --help`")
 
 
@@ -120,7 +122,7 @@ def show(reference: Reference, store: Store = None) -> None:
             ("labels", describe_labels(info)),
             ("parity", describe_parity(info)),
             ("size", f"{info.size:,} bytes"),
-            ("versions", ", ".join(str(known.version) for known in registry.versions(version.name))),
+            ("versions", ", ".join(str(number) for number in registry.numbers(version.name))),
             ("aliases", aliases(registry, version.name) or "none"),
         ):
             facts.add_row(fact, escape(value))
@@ -182,6 +184,9 @@ def read_sample(path: Path, label_column: str | None) -> Any:
     try:
         match path.suffix.lower():
             case ".csv":
+                header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
+                if twice := sorted(header[header.duplicated()]):  # pandas would rename the second
+                    raise SampleInvalidError(f"{path.name} has the column {twice[0]!r} twice", column=twice[0])
                 rows = pd.read_csv(path)
             case ".parquet":
                 rows = pd.read_parquet(path)

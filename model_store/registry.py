@@ -125,8 +125,20 @@ class Registry:
             seen = number
         raise self._not_found(wanted)
 
+    def number(self, reference: ModelReference | str) -> int:
+        """Return the number of the version a reference means, though that be damaged; else as `resolve`."""
+        wanted = ModelReference.parse(reference) if isinstance(reference, str) else reference
+        number = wanted.version or self._meant(wanted)
+        if number not in self.numbers(wanted.name):
+            raise self._not_found(wanted)
+        return number
+
+    def numbers(self, name: str) -> list[int]:
+        """Return the numbers of the versions of `name`, oldest first, damaged ones included."""
+        return registered(self._shelf.files(check_name(name)))
+
     def versions(self, name: str) -> list[ModelVersion]:
-        """Return the versions of `name`, oldest first; none for a name that is not registered."""
+        """Return the versions of `name`, oldest first, but for those whose manifest is damaged."""
         check_name(name)
         return list(self._versions(name, self._shelf.files(name)))
 
@@ -222,14 +234,14 @@ class Registry:
             raise self._not_whole(version, error) from error
         return PackageInfo.parse(manifest, mlmodel)
 
-    def stored(self, version: ModelVersion) -> dict[str, int]:
-        """Return the bytes of each file that lies where the version is, its writer's claim left out."""
-        files = self._shelf.files(version.name).get(version.version, {})
+    def stored(self, name: str, number: int) -> dict[str, int]:
+        """Return the bytes of each file that lies where a version is, its writer's claim left out."""
+        files = self._shelf.files(name).get(number, {})
         return {file: size for file, size in files.items() if file != CLAIM}
 
-    def copy(self, version: ModelVersion, file: str, size: int, target: Path) -> None:
+    def copy(self, name: str, number: int, file: str, size: int, target: Path) -> None:
         """Download the first `size` bytes of one file of a version, unverified, into the new file `target`."""
-        self._shelf.download(self._shelf.path(version.name, version.version, file), size, target)
+        self._shelf.download(self._shelf.path(name, number, file), size, target)
 
     def fetch(self, version: ModelVersion, folder: Path) -> None:
         """Download a version's files into the empty folder `folder`, verifying each.
@@ -243,7 +255,7 @@ class Registry:
             if entries["digest"] != version.digest:
                 raise PackageInvalidError(f"{version} holds another package than it was resolved to")
             for name, entry in read_files(entries).items():
-                self.copy(version, name, entry.size, folder / name)
+                self.copy(version.name, version.version, name, entry.size, folder / name)
                 if FileEntry.of(folder / name) != entry:
                     path = self._shelf.path(version.name, version.version, name)
                     raise PackageInvalidError(f"{path} is not the file that was registered")
@@ -260,7 +272,8 @@ class Registry:
 
     def _versions(self, name: str, written: Files) -> Iterator[ModelVersion]:
         for number in registered(written):
-            with suppress(BlobNotFoundError):  # deleted since it was listed
+            # deleted since it was listed; or damaged, which is `verify`'s to tell and holds nobody else up
+            with suppress(BlobNotFoundError, PackageInvalidError):
                 yield self._version(name, number)
 
     def _version(self, name: str, number: int) -> ModelVersion:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from errors import BlobNotFoundError, PackageInvalidError
+from errors import PackageInvalidError
 from model_store.model import Model
 from model_store.packages import MANIFEST, MAX_MANIFEST_BYTES, FileEntry, read_files, read_manifest
-from model_store.registry import ModelVersion, Registry
+from model_store.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,76 +21,59 @@ class Problem:
     message: str
 
 
-def verify(registry: Registry, version: ModelVersion) -> list[Problem]:
+def verify(registry: Registry, name: str, number: int) -> list[Problem]:
     """Return what is wrong with a version: files, seal, graph and golden rows; nothing if it can be served.
 
     Sizes and digests of all files are checked before the package is opened, which only sound files are. Errors of
     the storage are raised.
     """
+    subject = f"{name}@{number}"
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        problems = [
-            Problem(str(version), file, message) for file, message in _check_files(registry, version, folder)
-        ]
-        if not problems:
+        faults = _check_files(registry, name, number, folder)
+        if not faults:
             try:
                 Model.open(folder)
             except PackageInvalidError as error:
-                problems.append(Problem(str(version), "", error.message))
-    return problems
+                faults = [("", error.message)]
+    return [Problem(subject, file, message) for file, message in faults]
 
 
 def verify_aliases(registry: Registry, name: str) -> list[Problem]:
     """Return a name's aliases that point at versions which are not there, and deletions that nobody finished."""
     table = registry.alias_table(name)
-    known = {version.version for version in registry.versions(name)}
-    return [
+    known = registry.numbers(name)
+    dangling = [
         Problem(f"{name}@{alias}", "", f"it points at version {number}, which is not there")
         for alias, number in sorted(table.versions.items())
         if number not in known
-    ] + [
-        Problem(
-            f"{name}@{number}", "", f"its deletion was not finished: `python -m model_store delete {name} {number}`"
-        )
-        for number in sorted(table.deleting)
     ]
+    finish = f"its deletion was not finished: run `python -m model_store delete {name} "
+    return dangling + [Problem(f"{name}@{number}", "", f"{finish}{number}`") for number in sorted(table.deleting)]
 
 
-def _check_files(registry: Registry, version: ModelVersion, folder: Path) -> list[tuple[str, str]]:
+def _check_files(registry: Registry, name: str, number: int, folder: Path) -> list[tuple[str, str]]:
     """Bring a version's files into the empty `folder`, and return what is wrong with each of them."""
-    stored = registry.stored(version)
-    if stored.get(MANIFEST, 0) > MAX_MANIFEST_BYTES:
-        return [(MANIFEST, f"it is larger than {MAX_MANIFEST_BYTES} bytes")]
-    try:
-        registry.copy(version, MANIFEST, stored.get(MANIFEST, 0), folder / MANIFEST)
-        entries = read_manifest((folder / MANIFEST).read_bytes())
-        expected = read_files(entries)
-    except BlobNotFoundError:
+    stored = registry.stored(name, number)
+    if MANIFEST not in stored:
         return [(MANIFEST, "it is missing")]
+    if stored[MANIFEST] > MAX_MANIFEST_BYTES:
+        return [(MANIFEST, f"it is larger than {MAX_MANIFEST_BYTES} bytes")]
+    registry.copy(name, number, MANIFEST, stored[MANIFEST], folder / MANIFEST)
+    try:
+        expected = read_files(read_manifest((folder / MANIFEST).read_bytes()))
     except PackageInvalidError as error:
         return [(MANIFEST, error.message)]
-    problems = []
-    if entries["digest"] != version.digest:
-        problems.append((MANIFEST, "it is another package's than a moment ago"))
-    for name, entry in expected.items():
-        if fault := _check_file(registry, version, folder / name, entry, stored.get(name)):
-            problems.append((name, fault))
-    problems += [
-        (name, "it does not belong to the package") for name in stored.keys() - expected.keys() - {MANIFEST}
+    problems = [
+        (file, "it does not belong to the package") for file in stored.keys() - expected.keys() - {MANIFEST}
     ]
+    for file, entry in expected.items():
+        if file not in stored:
+            problems.append((file, "it is missing"))
+        elif stored[file] != entry.size:
+            problems.append((file, f"it has {stored[file]:,} bytes, and {entry.size:,} were packed"))
+        else:
+            registry.copy(name, number, file, entry.size, folder / file)
+            if FileEntry.of(folder / file) != entry:
+                problems.append((file, "it was changed: its sha256 is another"))
     return sorted(problems)
-
-
-def _check_file(
-    registry: Registry, version: ModelVersion, target: Path, entry: FileEntry, size: int | None
-) -> str | None:
-    """Bring one file to `target`, and return what is wrong with it."""
-    if size is None:
-        return "it is missing"
-    if size != entry.size:
-        return f"it has {size:,} bytes, and {entry.size:,} were packed"
-    try:
-        registry.copy(version, target.name, size, target)
-    except BlobNotFoundError:
-        return "it is missing"
-    return None if FileEntry.of(target) == entry else "it was changed: its sha256 is another"

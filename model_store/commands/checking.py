@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from model_store.commands.terminal import console, open_registry
+from model_store.reference import ModelReference
 from model_store.registry import Registry
 from model_store.verification import Problem, verify_aliases
 from model_store.verification import verify as verify_version
@@ -45,10 +46,11 @@ def verify(
 def _verified(registry: Registry, reference: str | None) -> Iterator[list[Problem]]:
     """Yield the problems of one version after the other; those of a name's aliases with its first."""
     if reference is not None:
-        yield verify_version(registry, registry.resolve(reference))
+        wanted = ModelReference.parse(reference)
+        yield verify_version(registry, wanted.name, registry.number(wanted))
         return
     for name in registry.names():
         aliases = verify_aliases(registry, name)
-        for version in registry.versions(name):
-            yield aliases + verify_version(registry, version)
+        for number in registry.numbers(name):
+            yield aliases + verify_version(registry, name, number)
             aliases = []

@@ -94,7 +94,7 @@ def _opened(registry: Registry, version: ModelVersion) -> Model:
 
 def _print(found: Diff, versions: tuple[ModelVersion, ModelVersion], rows: str) -> None:
     old, new = versions
-    table = Table("output", "max |difference|", "mean", "label flips", "per million", "PSI")
+    table = Table("output", "max diff", "mean diff", "flips", "per million", "PSI")
     for output in found.outputs:
         table.add_row(
             escape(output.name),
@@ -112,7 +112,7 @@ def _print(found: Diff, versions: tuple[ModelVersion, ModelVersion], rows: str) 
         (found.rejected_by_both, "both"),
     ):
         if count:
-            console.print(f"{count:,} rows rejected by {who}", soft_wrap=True)
+            console.print(f"rejected by {who}: {count:,}", soft_wrap=True)
     for outputs, version in ((found.dropped, old), (found.added, new)):
         if outputs:
             console.print(f"only {version} answers {escape(', '.join(outputs))}", soft_wrap=True)

@@ -11,7 +11,9 @@ import onnx
 import pyarrow as pa
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
 
+from model_store.__main__ import app
 from model_store.convert.conversion import Conversion
 from model_store.registry import Registry
 from model_store.signature import Column, ColumnType, Signature
@@ -182,3 +184,18 @@ def blobs(tmp_path: Path) -> BlobStore:
 @pytest.fixture
 def registry(blobs: BlobStore) -> Registry:
     return Registry(blobs)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a command on a store of its own and return (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DROPSCORE_FOLDER", raising=False)
+
+    def run_command(*arguments):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.stdout, result.stderr
+
+    return run_command

@@ -15,9 +15,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from typer.testing import CliRunner
 
-from model_store.__main__ import app
 from model_store.model import Model
 from model_store.packages import GRAPH
 from model_store.registry import Registry
@@ -50,21 +48,6 @@ def trained(tmp_path_factory):
     rows.assign(churned=churned).to_csv(folder / "rows.csv", index=False)
     rows.to_parquet(folder / "rows.parquet")
     return folder
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Run a command on a store of its own and return (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DROPSCORE_FOLDER", raising=False)
-
-    def run_command(*arguments):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.stdout, result.stderr
-
-    return run_command
 
 
 def test_a_pipeline_becomes_a_model_in_one_command(run, trained, tmp_path):
