@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+import model_store.cache
 from devhost.azurite import Azurite
 from model_store.packaging import build_package
 from model_store.registry import Registry
@@ -20,6 +21,12 @@ from tests.hand_model import HandModel, make_conversion
 # Machines are shared and noisy: a slow example is no failure.
 hypothesis_settings.register_profile("house", deadline=None)
 hypothesis_settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let requests that may wait for news of an alias do so, however slow this machine is."""
+    monkeypatch.setattr(model_store.cache, "PATIENCE", 60.0)
 
 
 @pytest.fixture(scope="session")

@@ -41,12 +41,6 @@ class WatchedRegistry(Registry):
         super().fetch(version, folder)
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch):
-    """Let callers that may wait do so however slow this machine is."""
-    monkeypatch.setattr(model_store.cache, "PATIENCE", 60.0)
-
-
 @pytest.fixture
 def registry(blobs, packages):
     """Give a registry with three versions of churn; the champion is 1, the challenger 2."""

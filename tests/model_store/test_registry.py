@@ -1,6 +1,8 @@
 """Versions never change, aliases move atomically, and a writer may die at any point."""
 
+import hashlib
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -195,6 +197,18 @@ def test_fetch_refuses_what_is_not_what_was_registered(registry, blobs, packages
     (tmp_path / "last").mkdir()
     with pytest.raises(ModelNotFoundError, match="not whole"):
         registry.fetch(version, tmp_path / "last")
+
+
+@pytest.mark.parametrize("size", [b"-1", b"3.0", b'"3"', b"null", b"true", b"9999999999"])
+def test_fetch_refuses_sizes_that_are_none(registry, blobs, packages, tmp_path, size):
+    """A manifest sealed over nonsense, or over more than a package may hold, brings nothing here."""
+    version = registry.add("churn", packages())
+    manifest = BlobPath("models", f"churn/1/{MANIFEST}")
+    body, _, _ = blobs.read(manifest).rpartition(b',\n  "seal"')
+    body = re.sub(rb'"size": \d+', b'"size": ' + size, body, count=1)
+    blobs.write(manifest, body + b',\n  "seal": "%s"\n}\n' % hashlib.sha256(body).hexdigest().encode())
+    with pytest.raises(PackageInvalidError):
+        registry.fetch(version, tmp_path / "fetched")
 
 
 def test_fetch_holds_a_version_to_its_digest(registry, blobs, packages, tmp_path):

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from errors import StorageUnavailableError
 from model_store import ModelReference
+from model_store.cache import ModelCache
+from model_store.registry import Registry
 from scoring.job import Job
 from scoring.options import Options
 from scoring.pipeline import begin, run_job
@@ -168,6 +171,49 @@ def test_a_run_can_be_asked_for_while_it_works(services) -> None:
     )
     assert [(s["status"], s["model"]["version"]) for s in seen] == [("running", 1)]
     assert services.receipts.status(run_id)["status"] == "succeeded"
+
+
+@pytest.fixture
+def second(services, packages) -> Registry:
+    """Register a second version, leave the champion at the first, and see a moved alias at once."""
+    registry = Registry(services.blobs, services.settings.models)
+    registry.add("churn", packages(-1.0))
+    registry.set_alias("churn", "champion", 1)
+    return registry
+
+
+def watching(services, registry: Registry):
+    return replace(services, models=ModelCache(registry, Path(services.settings.cache), alias_seconds=0))
+
+
+def test_a_run_keeps_the_version_it_began_with(services, second) -> None:
+    """An alias moved under a run changes the next one, not this: every row of a result is of one version."""
+    services = watching(services, second)
+    services.blobs.write(INPUT, GOOD)
+    moved = interrupt(services, "stage_block", OUTPUT, lambda: second.set_alias("churn", "champion", 2))
+    first = run_job(Job.for_dropped(INPUT), moved)
+    kept = services.blobs.read(OUTPUT)
+    after = run_job(Job.for_dropped(INPUT), services)
+    assert (first.model["version"], after.model["version"]) == (1, 2)
+    assert first.run_id != after.run_id
+    fixed = run_job(replace(Job.for_dropped(INPUT), model=ModelReference("churn", version=1)), services)
+    assert fixed.output is not None
+    assert services.blobs.read(BlobPath.parse(fixed.output)) == kept
+
+
+def test_a_run_falls_back_on_no_other_version(services, second) -> None:
+    """A champion that cannot be opened fails the run, here as on a machine that never had another open."""
+    services = watching(services, second)
+    services.blobs.write(INPUT, GOOD)
+    assert services.models.current("churn").version.version == 1
+    services.blobs.write(BlobPath("models", "churn/2/model.onnx"), b"damaged")
+    second.set_alias("churn", "champion", 2)
+    assert services.models.current("churn").version.version == 1
+    receipt = run_job(Job.for_dropped(INPUT), services)
+    assert receipt.error
+    assert (receipt.status, receipt.error["code"], receipt.model["version"]) == ("failed", "package_invalid", 2)
+    second.set_alias("churn", "champion", 1)
+    assert run_job(Job.for_dropped(INPUT), services).status == "succeeded"
 
 
 def test_every_part_of_a_job_is_in_its_run_id(services) -> None:
