@@ -10,7 +10,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from errors import ModelNotFoundError
+from errors import ModelNotFoundError, PackageInvalidError
 from model_store.disk_cache import DiskCache
 from model_store.model import Model
 from model_store.reference import ModelReference
@@ -26,12 +26,12 @@ PATIENCE = 2.0
 """Seconds a request waits for news of a reference that nobody has used for a while, before the old answers it."""
 
 _LONGEST_PAUSE = 300.0
-"""Seconds between tries to open a version that could not be opened, at most."""
+"""Seconds between tries to open a damaged version, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the version that a reference means does not serve yet."""
+    """Why a version that a reference means does not serve."""
 
     version: ModelVersion
     error: Exception
@@ -80,6 +80,7 @@ class ModelCache:
         self._lock = threading.Lock()
         self._models: OrderedDict[str, Future[Model]] = OrderedDict()
         self._posts: OrderedDict[ModelReference, _Post] = OrderedDict()
+        self._refused: dict[ModelVersion, Refusal] = {}
 
     def resolve(self, reference: ModelReference | str) -> ModelVersion:
         """Return the version a reference means; an alias may be up to `alias_seconds` old.
@@ -145,7 +146,10 @@ class ModelCache:
     def _take_up(self, wanted: ModelReference) -> Served:
         """Serve a reference that nothing serves yet."""
         found = self._resolver.find(wanted)
-        served = Served(found.version, self.load(found.version))
+        opened = self._open(found.version)
+        if isinstance(opened, Refusal):
+            raise opened.error
+        served = Served(found.version, opened)
         with self._lock:
             self._posts[wanted] = _Post(served, found.until)
             if len(self._posts) > MODELS_OPEN:
@@ -191,20 +195,29 @@ class ModelCache:
         """Return what serves next: `version` if it opens, otherwise what serves now, with the reason."""
         if version == served.version:
             return replace(served, refused=None)
-        refused, now = served.refused, time.monotonic()
-        tries = 1
-        if refused is not None and refused.version == version:
-            if now < refused.until:
-                return served
-            tries = refused.tries + 1
+        opened = self._open(version)
+        if isinstance(opened, Refusal):
+            log.warning("%s goes on serving, as %s cannot be opened", served.version, version)
+            return replace(served, refused=opened)
+        log.info("%s takes over from %s", version, served.version)
+        return Served(version, opened)
+
+    def _open(self, version: ModelVersion) -> Model | Refusal:
+        """Return the open model of a version, or why there is none; a damaged one is tried ever less often."""
+        refused, now = self._refused.get(version), time.monotonic()
+        if refused is not None and now < refused.until:
+            return refused
+        tries = refused.tries + 1 if refused is not None else 1
         try:
             model = self.load(version)
-        except Exception as error:  # damaged, out of reach, a full disk: the old model goes on serving all the same
-            log.exception("%s cannot be served, so %s goes on (try %d)", version, served.version, tries)
-            pause = min(_LONGEST_PAUSE, self._alias_seconds * 2**tries)
-            return replace(served, refused=Refusal(version, error, tries, now + pause))
-        log.info("%s takes over from %s", version, served.version)
-        return Served(version, model)
+        except Exception as error:  # damaged, out of reach, a full disk: whoever serves now goes on all the same
+            log.exception("%s cannot be opened (try %d)", version, tries)
+            lasting = isinstance(error, PackageInvalidError)  # what passes is tried again when the alias is
+            pause = min(_LONGEST_PAUSE, self._alias_seconds * 2 ** (tries - 1)) if lasting else 0
+            refused = self._refused[version] = Refusal(version, error, tries, now + pause)
+            return refused
+        self._refused.pop(version, None)
+        return model
 
     def _held(self) -> set[str]:
         """Return the digests of what is open or loading here."""

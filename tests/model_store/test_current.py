@@ -126,7 +126,8 @@ def test_a_damaged_version_leaves_the_old_one_serving(cache, registry, blobs, ca
     assert served.version.version == 1
     assert served.model.digest == served.version.digest
     assert (served.refused.version.version, served.refused.error.code) == (2, "package_invalid")
-    assert "churn@2 cannot be served, so churn@1 goes on" in caplog.text
+    assert "churn@2 cannot be opened (try 1)" in caplog.text
+    assert "churn@1 goes on serving, as churn@2 cannot be opened" in caplog.text
     assert cache.current("churn").refused.tries == 2
     assert cache.resolve("churn").version == 2
     with pytest.raises(PackageInvalidError):
@@ -146,6 +147,25 @@ def test_a_version_that_cannot_be_opened_is_tried_less_and_less_often(registry, 
     assert registry.fetched == 2
     assert (once.version, once.refused.tries) == (served.version, 1)
     assert cache._successor(registry.resolve("churn@3"), once).version.version == 3
+
+
+def test_a_damaged_champion_is_not_fetched_for_every_request(registry, blobs, tmp_path):
+    """Where nothing serves yet, the error is remembered until the next try is due; what may pass is not."""
+    cache = ModelCache(registry, tmp_path / "cache", alias_seconds=60)
+    graph = BlobPath("models", f"churn/1/{GRAPH}")
+    content = blobs.read(graph)
+    blobs.delete(graph)
+    for _ in range(3):
+        with pytest.raises(ModelNotFoundError, match="not whole"):
+            cache.current("churn")
+    assert registry.fetched == 3
+    blobs.write(graph, b"x")
+    for _ in range(3):
+        with pytest.raises(PackageInvalidError, match="not the file that was registered"):
+            cache.current("churn")
+    assert registry.fetched == 4
+    blobs.write(graph, content)
+    assert cache.load(cache.resolve("churn")).digest == cache.resolve("churn").digest
 
 
 def test_a_registry_out_of_reach_is_no_outage(cache, registry, caplog):
