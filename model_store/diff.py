@@ -12,7 +12,7 @@ from errors import ColumnMissingError
 from model_store.comparison import compare
 from model_store.golden import GoldenRows
 from model_store.model import Model
-from model_store.signature import Signature
+from model_store.signature import Column, Signature
 
 SMALLEST_SHARE = 1e-4
 """What a bin counts at least as, in PSI: an empty one would make it infinite."""
@@ -173,11 +173,25 @@ def _fit(batch: pa.RecordBatch, signature: Signature) -> tuple[pa.RecordBatch, n
             )
         else:
             cells = pa.nulls(batch.num_rows, column.type.arrow)
-        if not column.nullable:
-            rejected |= cells.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+        rejected |= _refused(cells, column)
         columns.append(cells)
     schema = pa.schema([pa.field(column.name, column.type.arrow) for column in signature.inputs])
     return pa.RecordBatch.from_arrays(columns, schema=schema), rejected
+
+
+def _refused(cells: pa.Array, column: Column) -> npt.NDArray[np.bool_]:
+    """Return the mask of cells that are of the column's type and not taken all the same, as scoring has it."""
+    empty = cells.is_null(nan_is_null=True)
+    refused = pa.array(np.zeros(len(cells), bool)) if column.nullable else empty
+    if column.limit is not None:
+        numbers = cells.cast(pa.float64(), safe=False)
+        beyond = pc.fill_null(pc.greater(pc.abs(numbers), column.limit), False)
+        refused = pc.or_(refused, beyond)
+    if column.allowed is not None:
+        unknown = pc.invert(pc.is_in(cells, value_set=pa.array([*column.allowed, None], cells.type)))
+        refused = pc.or_(refused, unknown)
+    mask: npt.NDArray[np.bool_] = refused.to_numpy(zero_copy_only=False)
+    return mask
 
 
 def _cast(cells: pa.Array, kind: pa.DataType) -> tuple[pa.Array, npt.NDArray[np.bool_]]:

@@ -102,6 +102,16 @@ def test_rows_that_a_version_rejects_are_counted_and_not_compared():
     assert diff(loose, strict, [texts]).rejected_by_new == 2
 
 
+def test_cells_that_a_source_refuses_are_rejected():
+    """Numbers beyond a limit, infinities and texts that are not allowed; nulls are another matter."""
+    plan = Column("plan", ColumnType.STRING, allowed=("a", "b"))
+    narrow = Echo([replace(X, limit=10.0), plan], [PREDICTION], lambda rows: [rows["x"]])
+    wide = Echo([X], [PREDICTION], lambda rows: [rows["x"]])
+    rows = batch(x=[1.0, 11.0, float("inf"), None, 2.0, 3.0], plan=["a", "b", "a", None, "c", "b"])
+    found = diff(narrow, wide, [rows])
+    assert (found.rows, found.rejected_by_old, found.rejected_by_new) == (3, 3, 0)
+
+
 def test_versions_of_different_shape_are_compared_where_they_meet():
     """Outputs that only one has are named; labels of different types are compared as they are written."""
     old = Echo([X], [Column("prediction", ColumnType.LONG), Column("a", ColumnType.DOUBLE)],
