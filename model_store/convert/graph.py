@@ -51,6 +51,8 @@ class GraphWriter:
         self.stock_steps: list[str] = []
         self.allowed: dict[str, frozenset[str]] = {}
         """The texts of string columns that the source takes, where it refuses all others."""
+        self.versions: dict[str, str] = {}
+        """Of frameworks that took part beside scikit-learn, by distribution name."""
 
     def name(self, hint: str) -> str:
         """Return `hint` with the first number that makes it a new name."""

@@ -18,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from errors import EstimatorInvalidError, SampleInvalidError
+from model_store.convert import boosters
 from model_store.convert.conversion import NULL_TEXT, Conversion
 from model_store.convert.graph import GraphWriter
 from model_store.convert.sklearn import estimators
@@ -29,12 +30,10 @@ from model_store.convert.sklearn.step import Step
 from model_store.convert.sklearn.thresholds import find_thresholds
 from model_store.signature import Override, Signature
 
-FRAMEWORK = "scikit-learn"
-
 
 def convert_sklearn(estimator: object, sample: pd.DataFrame, overrides: Mapping[str, Override]) -> Conversion:
     """Convert a fitted scikit-learn estimator; see `model_store.convert.convert`."""
-    step = Step((), _fitted(estimator))
+    step = Step((), boosters.as_estimator(estimator) or _fitted(estimator))
     if not isinstance(sample, pd.DataFrame):
         raise SampleInvalidError(f"the sample is a {type(sample).__name__}: pass a pandas DataFrame")
     outputs = Outputs.of(step)
@@ -44,7 +43,7 @@ def convert_sklearn(estimator: object, sample: pd.DataFrame, overrides: Mapping[
     graph = _write(source, signature)
     signature = _closed(signature, graph.allowed)
     check_cells(table, signature)
-    used = [FRAMEWORK, "numpy", "onnx", "pandas", *(["skl2onnx"] if graph.stock_steps else [])]
+    used = ["scikit-learn", "numpy", "onnx", "pandas", *(["skl2onnx"] if graph.stock_steps else [])]
 
     def predict(rows: pa.Table) -> pa.Table:
         return source.predict(rows, signature)
@@ -54,8 +53,8 @@ def convert_sklearn(estimator: object, sample: pd.DataFrame, overrides: Mapping[
         signature=signature,
         null_text=NULL_TEXT,
         labels=outputs.labels,
-        framework=FRAMEWORK,
-        versions={name: version(name) for name in used},
+        framework=boosters.framework(step.model) or "scikit-learn",
+        versions={name: version(name) for name in used} | graph.versions,
         sample=table.cast(signature.input_schema),
         predict=predict,
         thresholds=find_thresholds(source, table),
@@ -91,6 +90,7 @@ def _write(source: Source, signature: Signature) -> GraphWriter:
     """Write the graph that computes the signature's outputs from its inputs."""
     graph = GraphWriter(signature.inputs, signature.outputs)
     nulls = {column.name: column.null for column in source.columns}
-    blocks = source_columns(graph, signature.inputs, source.feature_names, nulls)
+    categorical = [column.name for column in source.columns if column.categories is not None]
+    blocks = source_columns(graph, signature.inputs, source.feature_names, nulls, categorical)
     give(graph, source.step, estimators.predict(source.step, blocks, graph))
     return graph

@@ -8,11 +8,13 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
+    KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
     OneHotEncoder,
     OrdinalEncoder,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
     TargetEncoder,
 )
@@ -91,6 +93,25 @@ def used_columns(model: Any, count: int) -> list[int]:
         name for name, branch, _ in model.transformers_ if not (isinstance(branch, str) and branch == "drop")
     ]
     return sorted({column for name in branches for column in input_columns(model, name)})
+
+
+def gives_sparse(model: Any, *, given: bool) -> bool:
+    """Say whether a fitted transformer gives a sparse matrix: it may make one, keep one `given`, or neither."""
+    match model:
+        case Pipeline():
+            for _, inner in model.steps:
+                given = gives_sparse(inner, given=given)
+            return given
+        case ColumnTransformer():
+            return bool(model.sparse_output_)
+        case FeatureUnion():
+            return any(gives_sparse(inner, given=given) for _, inner in model.transformer_list)
+        case OneHotEncoder() | SplineTransformer():
+            return bool(model.sparse_output)
+        case KBinsDiscretizer():
+            return bool(model.encode == "onehot")
+        case _:  # what decomposes a matrix into components gives a dense one, all others keep what they are given
+            return given and not hasattr(model, "components_")
 
 
 _CONVERTERS: dict[type, Converter] = {

@@ -1,6 +1,7 @@
 """Which converter takes which estimator."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 from sklearn.base import is_classifier, is_regressor
@@ -38,6 +39,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
+from model_store.convert import boosters
 from model_store.convert.graph import GraphWriter
 from model_store.convert.sklearn import (
     clusters,
@@ -60,9 +62,14 @@ def predict(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
     """Convert a fitted estimator, or a pipeline that ends in one: its input columns in, its answers out."""
     step = unwrapped(step)
     if isinstance(step.model, Pipeline):
+        sparse = step.sparse
         for name, model in step.model.steps[:-1]:
             blocks = columns.transform(step.inner(name, model), blocks, graph)
-        return predict(step.inner(*step.model.steps[-1]), blocks, graph)
+            sparse = columns.gives_sparse(model, given=sparse)
+        return predict(replace(step.inner(*step.model.steps[-1]), sparse=sparse), blocks, graph)
+    if booster := boosters.converter(step.model):
+        answer: Answer = booster.predict(step, blocks, graph)
+        return answer
     # By exact type: a subclass may predict differently.
     if composite := composites.CONVERTERS.get(type(step.model)):
         return composite(step, blocks, graph, predict)

@@ -6,7 +6,7 @@ step decides whether the graph looks up rows of features or, as a linear model d
 weights.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import groupby
@@ -30,6 +30,8 @@ class Numbers:
     tensor: str
     """[N, width] of double."""
     width: int
+    categorical: bool = False
+    """Whether it is a column of the file that the source holds as pandas' category dtype."""
 
     def select(self, graph: GraphWriter, columns: Sequence[int]) -> "Numbers":
         """Take some of the columns, in that order."""
@@ -77,6 +79,8 @@ class Texts:
     """What the source model is given for a null: one value, or none if the column takes no nulls."""
     fills: tuple[Fill, ...] = ()
     """The imputers that the column has been through."""
+    categorical: bool = False
+    """Whether the source holds it as pandas' category dtype."""
     width: int = 1
 
     def select(self, _: GraphWriter, columns: Sequence[int]) -> "Texts":
@@ -91,14 +95,23 @@ Blocks: TypeAlias = tuple[Block, ...]
 
 
 def source_columns(
-    graph: GraphWriter, columns: Sequence[Column], names: Sequence[str], nulls: Mapping[str, object]
+    graph: GraphWriter,
+    columns: Sequence[Column],
+    names: Sequence[str],
+    nulls: Mapping[str, object],
+    categorical: Collection[str] = (),
 ) -> Blocks:
     """Return a model's input columns as its first step sees them, in the order of `names`, one block each.
 
-    `nulls` are what the source is given for a column's nulls. A name without a column is one that the first step
+    `nulls` are what the source is given for a column's nulls, and `categorical` the columns that it is given as
+    pandas' category dtype. A name without a column is one that the first step
     drops: something has to keep its place.
     """
     known = {column.name: _source_column(graph, column, nulls[column.name]) for column in columns}
+    for name in categorical:
+        block = known[name]
+        if not isinstance(block, Table):
+            known[name] = replace(block, categorical=True)
     return tuple(known.get(name, Texts(name, name, ())) for name in names)
 
 

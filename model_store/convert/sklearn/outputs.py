@@ -11,6 +11,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.multioutput import MultiOutputRegressor, RegressorChain
 from sklearn.neighbors import KNeighborsRegressor, RadiusNeighborsRegressor
 
+from model_store.convert.boosters import framework
 from model_store.convert.graph import GraphWriter
 from model_store.convert.sklearn.step import Step, final
 from model_store.signature import Column, ColumnType
@@ -57,6 +58,8 @@ class Outputs:
         """Describe a fitted estimator's answers; EstimatorInvalidError if they are none that rows can have."""
         step = final(step)
         model = step.model
+        if framework(model) is not None and not is_classifier(model):  # LightGBM's rankers have no tag that says so
+            return cls((), (Column("prediction", ColumnType.DOUBLE),))
         if is_regressor(model):
             values = [
                 cls((), (Column(f"prediction{end}", ColumnType.DOUBLE),)) for end in _ends(target_count(model))

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
 from errors import SampleInvalidError
+from model_store.convert.boosters import native_categories, native_names
 from model_store.convert.sklearn.columns import used_columns
 from model_store.convert.sklearn.outputs import Outputs
 from model_store.convert.sklearn.step import Step, final
@@ -31,9 +33,11 @@ class SourceColumn:
     """A string column's pandas dtype."""
     null: object
     """What a string column holds for a null: NaN, None or pandas.NA; to scikit-learn they are different values."""
+    categories: "pd.Index[Any] | None" = None
+    """What the column can hold, if it is given to the estimator as pandas' category dtype."""
 
     @classmethod
-    def of(cls, name: str, cells: "pd.Series[Any]") -> "SourceColumn":
+    def of(cls, name: str, cells: "pd.Series[Any]", categories: "pd.Index[Any] | None" = None) -> "SourceColumn":
         """Describe a column of the sample; SampleInvalidError if no model file could hold such cells."""
         if isinstance(cells.dtype, pd.CategoricalDtype):
             cells = cells.astype(object)
@@ -49,7 +53,7 @@ class SourceColumn:
             null = None if len(missing) and all(cell is None for cell in missing) else np.nan
         else:
             null = getattr(cells.dtype, "na_value", np.nan)
-        return cls(name, column_type, cells.dtype, null)
+        return cls(name, column_type, cells.dtype, null, categories)
 
     def arrow(self, cells: "pd.Series[Any]") -> pa.Array:
         """Read the sample's cells."""
@@ -59,6 +63,9 @@ class SourceColumn:
 
     def pandas(self, cells: pa.ChunkedArray) -> "pd.Series[Any]":
         """Write cells as the estimator takes them."""
+        if self.categories is not None:  # a cell that is none of them is null to pandas
+            codes = self.categories.get_indexer(pd.Index(cells.to_pylist()))
+            return pd.Series(pd.Categorical.from_codes(codes, categories=self.categories))
         if self.type is ColumnType.STRING:
             values = [self.null if cell is None else cell for cell in cells.to_pylist()]
             return pd.Series(values, dtype=self.dtype)
@@ -111,7 +118,7 @@ class Source:
     def of(cls, step: Step, outputs: Outputs, sample: pd.DataFrame) -> "Source":
         """Match an estimator with the sample's columns; SampleInvalidError names the one that does not fit."""
         _check_names(sample)
-        known = _feature_names(step.model)
+        known = native_names(step.model, _feature_names(step.model), sample.columns)
         names = known or tuple(sample.columns)
         count = int(getattr(step.model, "n_features_in_", len(names)))
         if len(names) != count:
@@ -127,7 +134,8 @@ class Source:
                     "columns it was fitted on",
                     column=name,
                 )
-        columns = tuple(SourceColumn.of(name, sample[name]) for name in used)
+        categories = _native_categories(step, sample[used])
+        columns = tuple(SourceColumn.of(name, sample[name], categories.get(name)) for name in used)
         return cls(step, columns, outputs, names, bool(known))
 
     def table(self, sample: pd.DataFrame) -> pa.Table:
@@ -189,6 +197,27 @@ def _shown(outputs: Outputs, scores: NDArray[Any]) -> list[NDArray[Any]]:
     if outputs.binary:
         return [scores if scores.ndim == 1 else scores[:, 1]]
     return list(scores.T)
+
+
+def _native_categories(step: Step, sample: pd.DataFrame) -> "dict[str, pd.Index[Any]]":
+    """Return what the sample's columns of category dtype can hold, if the model itself takes such columns."""
+    own = {
+        name: sample[name].cat.categories
+        for name in sample.columns
+        if isinstance(sample[name].dtype, pd.CategoricalDtype)
+    }
+    # A model without steps before it cannot be given texts but as categories, whatever they are in the sample.
+    texts = [
+        name for name in sample.columns if name in own or not pd.api.types.is_numeric_dtype(sample[name].dtype)
+    ]
+    known = native_categories(final(step).model, list(own) if isinstance(step.model, Pipeline) else texts)
+    if known is None:
+        return {}
+    # The model's own where it knows the column: the sample may hold fewer, or none.
+    found = {name: pd.Index(categories.tolist()) for name, categories in known.items() if name in sample.columns}
+    return {name: index for name, index in own.items() if name not in found or index.equals(found[name])} | {
+        name: index for name, index in found.items() if not (name in own and index.equals(own[name]))
+    }
 
 
 def _plain(answer: NDArray[Any]) -> Any:

@@ -18,10 +18,12 @@ class Step:
     path: tuple[str, ...]
     """The names of the steps it is inside of, outermost first, and its own; () for the estimator itself."""
     model: Any
+    sparse: bool = False
+    """Whether an estimator is given a sparse matrix, in which XGBoost takes zeros for missing."""
 
     def inner(self, name: str, model: Any) -> "Step":
         """Return the step `name` inside of this one."""
-        return Step((*self.path, name), model)
+        return replace(self, path=(*self.path, name), model=model)
 
     def __str__(self) -> str:
         return f"{'.'.join(self.path) or 'the estimator'} ({type(self.model).__name__})"

@@ -183,7 +183,7 @@ class _Nodes:
         weights = np.array(attributes["leaf_weights"], np.float32 if self._features.single else np.float64)
         attributes["leaf_weights"] = graph.attribute(weights)
         if self._members:
-            attributes["membership_values"] = graph.attribute(np.array(self._members, dtype=np.float64))
+            attributes["membership_values"] = graph.attribute(np.array(self._members, weights.dtype))
         return graph.node(
             "TreeEnsemble",
             self._features.tensor,
