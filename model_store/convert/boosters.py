@@ -14,11 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from model_store.convert.graph import GraphWriter
-from model_store.convert.sklearn.choices import choose
-from model_store.convert.sklearn.features import Block, Numbers, Table, Texts, Values
-from model_store.convert.sklearn.step import Step
-
 FRAMEWORKS = ("lightgbm", "xgboost")
 
 
@@ -99,23 +94,11 @@ def native_names(model: object, names: Sequence[str], columns: Iterable[str]) ->
     return tuple(spelled.get(name, name) for name in names)
 
 
-def native_categories(model: object, columns: Sequence[str]) -> Mapping[str, Values] | None:
+def native_categories(model: object, columns: Sequence[str]) -> Mapping[str, NDArray[Any]] | None:
     """Return what `columns`, those that may be of pandas' category dtype, can hold, as far as the model knows that.
 
     None if it was not fitted on such columns.
     """
     module = converter(model)
-    found: Mapping[str, Values] | None = module.native_categories(model, columns) if module else None
+    found: Mapping[str, NDArray[Any]] | None = module.native_categories(model, columns) if module else None
     return found
-
-
-def code(step: Step, graph: GraphWriter, block: Block, categories: Values) -> Table:
-    """Turn a column of pandas' category dtype into its codes: NaN for null and for what is none of `categories`."""
-    if not (isinstance(block, Texts | Numbers) and block.categorical):
-        raise step.refuse(
-            "was fitted on columns of pandas' category dtype, and here is given other ones in their place: pass a "
-            "sample with the dtypes it was fitted on, and change no category column before it in a pipeline"
-        )
-    choice = choose(graph, block, categories.tolist())
-    codes = {category: float(place) for place, category in enumerate(categories.tolist())}
-    return Table(choice.codes, np.array([[codes.get(meaning, np.nan)] for meaning in choice.meanings.tolist()]))

@@ -16,6 +16,7 @@ from sklearn.base import is_classifier
 from model_store.convert import boosters
 from model_store.convert.graph import GraphWriter
 from model_store.convert.sklearn import outputs
+from model_store.convert.sklearn.choices import encode
 from model_store.convert.sklearn.features import (
     Block,
     Blocks,
@@ -137,7 +138,7 @@ def _encode_categories(step: Step, blocks: Blocks, graph: GraphWriter) -> Blocks
             f"was fitted on {len(known)} columns of pandas' category dtype and is given {len(given)}: pass a "
             "sample with the dtypes it was fitted on"
         )
-    codes = {id(block): boosters.code(step, graph, block, each) for block, each in zip(given, known, strict=False)}
+    codes = {id(block): encode(step, graph, block, each) for block, each in zip(given, known, strict=False)}
     return tuple(codes.get(id(block), block) for block in blocks)
 
 

@@ -19,6 +19,7 @@ from sklearn.base import is_classifier
 from model_store.convert import boosters
 from model_store.convert.graph import GraphWriter
 from model_store.convert.sklearn import outputs
+from model_store.convert.sklearn.choices import encode
 from model_store.convert.sklearn.features import Block, Blocks, Numbers, Precision, Table, Texts, Values, spans
 from model_store.convert.sklearn.outputs import Answer
 from model_store.convert.sklearn.step import Step
@@ -119,7 +120,7 @@ def _see(step: Step, booster: Any, blocks: Blocks, graph: GraphWriter) -> Blocks
     for block, span in spans(blocks):
         shown = block
         if span.start in categories:
-            shown = boosters.code(step, graph, block, categories[span.start])
+            shown = encode(step, graph, block, categories[span.start])
         elif "c" in types[span]:
             shown = _whole(graph, block, np.array([kind == "c" for kind in types[span]]))
         if step.sparse:  # a sparse matrix does not store zeros
