@@ -23,7 +23,7 @@ from model_store.convert.sklearn.choices import encode
 from model_store.convert.sklearn.features import Block, Blocks, Numbers, Precision, Table, Texts, Values, spans
 from model_store.convert.sklearn.outputs import Answer
 from model_store.convert.sklearn.step import Step
-from model_store.convert.sklearn.trees import Tree, gather_features, leaf_sum
+from model_store.convert.sklearn.trees import Features, Tree, gather_features, leaf_sum
 
 _LOGISTIC = {"reg:logistic", "binary:logistic"}
 _EXPONENTIAL = {"count:poisson", "reg:gamma", "reg:tweedie", "survival:cox", "survival:aft"}
@@ -165,17 +165,21 @@ def _margins(step: Step, model: _Model, blocks: Blocks, graph: GraphWriter) -> s
     """Add up leaves: [N, 1], or [N, classes], of float32."""
     trees = [tree for trees in model.columns for tree in trees]
     features = gather_features(step, blocks, graph, trees, Precision.SINGLE)
-    # Floats added up in another order are another sum: it starts where XGBoost's does, from a tree of one leaf.
-    sums = [
-        leaf_sum(graph, features, [_leaf(float(first)), *trees])
-        for trees, first in zip(model.columns, model.first, strict=True)
-    ]
+    sums = [_sum(graph, features, *column) for column in zip(model.columns, model.first, strict=True)]
     return sums[0] if len(sums) == 1 else graph.node("Concat", *sums, axis=1)
 
 
-def _leaf(value: float) -> Tree:
+def _sum(graph: GraphWriter, features: Features, trees: Sequence[Tree], first: np.float32) -> str:
+    """Add up `first` and leaves, in that order: floats added up in another order are another sum."""
+    if any(tree.members for tree in trees):
+        # Sets of categories fill the processor's cache: with a node per tree, batches were three times as fast,
+        # and single rows half as fast (100 trees, sets of 80 categories).
+        return graph.total(
+            [graph.constant([[first]], np.float32), *(leaf_sum(graph, features, [tree]) for tree in trees)]
+        )
     root = np.zeros(1, dtype=np.int64)
-    return Tree(root, np.zeros(1), root, root, np.zeros(1, dtype=bool), np.array([value]))
+    leaf = Tree(root, np.zeros(1), root, root, np.zeros(1, dtype=bool), np.array([first], dtype=np.float64))
+    return leaf_sum(graph, features, [leaf, *trees])
 
 
 def _convert(step: Step, objective: str, margins: str, graph: GraphWriter) -> str:
