@@ -138,7 +138,7 @@ def _encode_categories(step: Step, blocks: Blocks, graph: GraphWriter) -> Blocks
             f"was fitted on {len(known)} columns of pandas' category dtype and is given {len(given)}: pass a "
             "sample with the dtypes it was fitted on"
         )
-    codes = {id(block): encode(step, graph, block, each) for block, each in zip(given, known, strict=False)}
+    codes = {id(block): encode(graph, block, each) for block, each in zip(given, known, strict=False)}
     return tuple(codes.get(id(block), block) for block in blocks)
 
 

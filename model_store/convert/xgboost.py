@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from sklearn.base import is_classifier
 
+from errors import EstimatorInvalidError
 from model_store.convert import boosters
 from model_store.convert.graph import GraphWriter
 from model_store.convert.sklearn import outputs
@@ -48,7 +49,10 @@ class _Model:
 
 def as_estimator(booster: Any) -> boosters.Native:
     """Return a Booster as an estimator: its objective says which."""
-    learner = _document(booster)["learner"]
+    try:
+        learner = _document(booster)["learner"]
+    except xgboost.core.XGBoostError as error:
+        raise EstimatorInvalidError("the Booster is not trained: train it, or load it from its file") from error
     objective = learner["objective"]["name"]
 
     def answer(rows: Any) -> NDArray[Any]:
@@ -120,7 +124,7 @@ def _see(step: Step, booster: Any, blocks: Blocks, graph: GraphWriter) -> Blocks
     for block, span in spans(blocks):
         shown = block
         if span.start in categories:
-            shown = encode(step, graph, block, categories[span.start])
+            shown = encode(graph, block, categories[span.start])
         elif "c" in types[span]:
             shown = _whole(graph, block, np.array([kind == "c" for kind in types[span]]))
         if step.sparse:  # a sparse matrix does not store zeros

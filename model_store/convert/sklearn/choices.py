@@ -8,7 +8,6 @@ import numpy as np
 from model_store.convert.conversion import NULL_TEXT
 from model_store.convert.graph import ML, GraphWriter
 from model_store.convert.sklearn.features import Block, Numbers, Table, Texts, Values
-from model_store.convert.sklearn.step import Step
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,8 @@ def _label_encoder(graph: GraphWriter, tensor: str, keys: Values) -> str:
     return graph.flat(found)
 
 
-def encode(step: Step, graph: GraphWriter, block: Block, categories: Values) -> Table:
+def encode(graph: GraphWriter, block: Block, categories: Values) -> Table:
     """Turn a column of pandas' category dtype into its codes: NaN for null and for what is none of `categories`."""
-    if not (isinstance(block, Texts | Numbers) and block.categorical):
-        raise step.refuse(
-            "was fitted on columns of pandas' category dtype, and here is given other ones in their place: pass a "
-            "sample with the dtypes it was fitted on, and change no category column before it in a pipeline"
-        )
     choice = choose(graph, block, categories.tolist())
     codes = {category: float(place) for place, category in enumerate(categories.tolist())}
     return Table(choice.codes, np.array([[codes.get(meaning, np.nan)] for meaning in choice.meanings.tolist()]))

@@ -266,6 +266,12 @@ def test_what_has_no_trees_is_refused(options, reason):
         convert(model, frame)
 
 
+def test_a_booster_without_training_is_refused():
+    """A new Booster has nothing to convert."""
+    with pytest.raises(EstimatorInvalidError, match="not trained"):
+        convert(xgboost.Booster(), people())
+
+
 def test_leaves_of_several_numbers_are_refused():
     """One tree for all classes has no form with one number per leaf."""
     frame = people(300)[["visits", "ratio"]]
