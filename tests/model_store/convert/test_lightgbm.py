@@ -250,6 +250,16 @@ def test_names_with_spaces_are_the_file_s():
     assert_agrees(conversion, strangers().rename(columns={"ratio": "the ratio"}))
 
 
+def test_a_score_whose_probability_rounds_to_one_half_is_the_first_class_s():
+    """LGBMClassifier compares the rounded probabilities, not the score."""
+    frame = people()[NUMBERS]
+    model = lightgbm.LGBMClassifier(**QUIET, learning_rate=2e-17, boost_from_average=False)
+    answers = assert_agrees(convert(model.fit(frame, two(people())), frame), frame, tolerance=0.0)
+    assert set(answers["prediction"]) == {"goes", "stays"}
+    scores = model.predict(frame, raw_score=True)
+    assert ((scores > 0) & (answers["prediction"] == "goes")).any()
+
+
 def test_models_of_one_leaf_answer_the_same_for_every_row():
     """Nothing to split on: LightGBM keeps a tree of one leaf."""
     frame = people(100)[["visits", "ratio"]].assign(visits=1, ratio=2.0)

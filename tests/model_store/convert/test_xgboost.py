@@ -245,6 +245,16 @@ def test_a_booster_of_arrays_takes_columns_in_their_order():
     assert_agrees(convert(booster, frame), strangers(), tolerance=0.0)
 
 
+def test_a_margin_whose_probability_rounds_to_one_half_is_the_first_class_s():
+    """XGBClassifier compares the rounded probability, not the margin."""
+    frame = people()[NUMBERS]
+    model = xgboost.XGBClassifier(**QUICK | {"n_estimators": 4}, learning_rate=2e-8, base_score=0.5)
+    answers = assert_agrees(convert(model.fit(frame, classes(two, people())), frame), frame, tolerance=0.0)
+    assert set(answers["prediction"]) == {0, 1}
+    margins = model.predict(frame, output_margin=True)
+    assert ((margins > 0) & (answers["prediction"] == 0)).any()
+
+
 def test_models_of_one_leaf_answer_the_same_for_every_row():
     """Nothing to split on."""
     frame = people(100)[["visits", "ratio"]].assign(visits=1, ratio=2.0)
