@@ -215,9 +215,7 @@ def _native_categories(step: Step, sample: pd.DataFrame) -> "dict[str, pd.Index[
         return {}
     # The model's own where it knows the column: the sample may hold fewer, or none.
     found = {name: pd.Index(categories.tolist()) for name, categories in known.items() if name in sample.columns}
-    return {name: index for name, index in own.items() if name not in found or index.equals(found[name])} | {
-        name: index for name, index in found.items() if not (name in own and index.equals(own[name]))
-    }
+    return own | {name: index for name, index in found.items() if not (name in own and index.equals(own[name]))}
 
 
 def _plain(answer: NDArray[Any]) -> Any:
