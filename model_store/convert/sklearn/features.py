@@ -104,7 +104,8 @@ def source_columns(
     """Return a model's input columns as its first step sees them, in the order of `names`, one block each.
 
     `nulls` are what the source is given for a column's nulls, and `categorical` the columns that it is given as
-    pandas' category dtype. A name without a column is one that the first step drops: something has to keep its place.
+    pandas' category dtype. A name without a column is one that the first step drops: something has to keep its
+    place.
     """
     known = {column.name: _source_column(graph, column, nulls[column.name]) for column in columns}
     for name in categorical:
