@@ -56,7 +56,11 @@ def find_thresholds(source: Source, table: pa.Table) -> Mapping[str, tuple[float
     found: Found = {}
     with joblib.parallel_config(backend="sequential"), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for forest in forests(source.step.model, ()):
+        try:
+            known = list(forests(source.step.model, ()))
+        except Exception:  # an estimator of an unknown kind may only look like one that is known
+            return {}
+        for forest in known:
             for name, values in _search(source, table, forest).items():
                 found.setdefault(name, []).extend(values)
     most = min(MOST_OF_COLUMN, MOST_OF_ALL // max(len(found), 1))
@@ -89,7 +93,7 @@ def _trees(model: Any) -> Iterator[Any]:
     if hasattr(model, "tree_"):
         yield model.tree_
         return
-    members = list(np.ravel(np.asarray(getattr(model, "estimators_", ()), dtype=object)))
+    members = list(_flat(getattr(model, "estimators_", ())))
     # A bagging's members look at features of their own choice: only where all look at all, numbers mean the same.
     chosen = getattr(model, "estimators_features_", [])
     if all(np.array_equal(features, np.arange(model.n_features_in_)) for features in chosen):
@@ -99,11 +103,20 @@ def _trees(model: Any) -> Iterator[Any]:
 def _inner(model: Any) -> Iterator[Any]:
     """Yield the models that a voting, stacking, calibrated or multi-class one asks with its own input."""
     for name in ("estimators_", "calibrated_classifiers_"):
-        yield from np.ravel(np.asarray(getattr(model, name, ()), dtype=object))
+        yield from _flat(getattr(model, name, ()))
     for name in ("estimator_", "best_estimator_", "regressor_", "estimator"):
         inner = getattr(model, name, None)
         if hasattr(inner, "predict"):
             yield inner
+
+
+def _flat(members: Any) -> Iterator[Any]:
+    """Yield what lists and arrays of estimators hold; a pipeline or forest looks like a list, too, but is none."""
+    for member in members:
+        if isinstance(member, list | tuple | np.ndarray):
+            yield from _flat(member)
+        else:
+            yield member
 
 
 def _histograms(model: Any, steps: tuple[Any, ...]) -> Iterator[Forest]:

@@ -8,6 +8,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     BaggingRegressor,
+    ExtraTreesRegressor,
     GradientBoostingRegressor,
     HistGradientBoostingRegressor,
     IsolationForest,
@@ -49,28 +50,33 @@ def assert_turns(model, frame, *, most=200):
     assert turns
     for name, values in turns.items():
         assert 0 < len(values) <= most
-        for value in values[:: max(len(values) // 5, 1)]:
+        for value in values[:: max(len(values) // 3, 1)]:
             left = frame.astype({name: float}).assign(**{name: value})
             right = left.assign(**{name: np.nextafter(value, np.inf)})
             assert (model.predict(left) != model.predict(right)).any(), (name, value)
     return turns
 
 
+TREE = DecisionTreeRegressor(max_depth=4, random_state=0)
+
+
 @pytest.mark.parametrize(
-    "estimator",
+    ("scaler", "estimator"),
     [
-        DecisionTreeRegressor(max_depth=4, random_state=0),
-        GradientBoostingRegressor(n_estimators=5, random_state=0),
-        HistGradientBoostingRegressor(max_iter=3),
-        BaggingRegressor(DecisionTreeRegressor(max_depth=3, random_state=0), 3, random_state=0),
-        VotingRegressor([("tree", DecisionTreeRegressor(max_depth=3)), ("linear", LinearRegression())]),
-        LGBMRegressor(n_estimators=3, verbose=-1, n_jobs=1),
-        XGBRegressor(n_estimators=3, max_depth=3, n_jobs=1),
+        (None, TREE),
+        (StandardScaler(), TREE),
+        (PowerTransformer(), TREE),
+        (StandardScaler(), GradientBoostingRegressor(n_estimators=5, random_state=0)),
+        (None, HistGradientBoostingRegressor(max_iter=2)),
+        (StandardScaler(), HistGradientBoostingRegressor(max_iter=2)),
+        (None, BaggingRegressor(TREE, 3, random_state=0)),
+        (None, VotingRegressor([("tree", TREE), ("linear", LinearRegression())])),
+        (StandardScaler(), LGBMRegressor(n_estimators=3, verbose=-1, n_jobs=1)),
+        (StandardScaler(), XGBRegressor(n_estimators=3, max_depth=3, n_jobs=1)),
     ],
-    ids=lambda estimator: type(estimator).__name__,
+    ids=lambda model: type(model).__name__,
 )
-@pytest.mark.parametrize("scaler", [None, StandardScaler(), PowerTransformer()], ids=["plain", "scaled", "powers"])
-def test_answers_turn_right_behind_each_value(estimator, scaler):
+def test_answers_turn_right_behind_each_value(scaler, estimator):
     """The value is the last double of its side, in float32 trees too, and with steps before that bend or scale."""
     frame = people(400)[NUMBERS].astype(float)
     model = make_pipeline(*([scaler] if scaler else []), estimator).fit(frame, target(people(400)))
@@ -127,6 +133,26 @@ def test_an_isolation_forest_and_a_calibrated_one_are_looked_into():
         frame, two(people(300))
     )
     assert set(found(calibrated, frame)) == set(NUMBERS)
+
+
+def test_members_with_steps_of_their_own():
+    """Each member's comparisons are sought behind its own steps, forests among the members too."""
+    frame = people(300)[NUMBERS].astype(float)
+    members = [
+        ("scaled", make_pipeline(StandardScaler(), DecisionTreeRegressor(max_depth=3, random_state=0))),
+        ("plain", make_pipeline(FunctionTransformer(), HistGradientBoostingRegressor(max_iter=2))),
+        ("forest", ExtraTreesRegressor(2, max_depth=3, random_state=0)),
+    ]
+    assert set(assert_turns(VotingRegressor(members).fit(frame, target(people(300))), frame)) == set(NUMBERS)
+
+
+def test_an_estimator_that_only_looks_like_a_known_one():
+    """What cannot be read is left out: packaging goes on."""
+    frame = people(300)[NUMBERS].astype(float)
+    model = DecisionTreeRegressor(max_depth=2).fit(frame, target(people(300)))
+    source, table = source_of(model, frame)
+    model.tree_ = "no tree"
+    assert thresholds.find_thresholds(source, table) == {}
 
 
 def test_there_are_not_too_many(monkeypatch):
