@@ -115,6 +115,18 @@ def test_an_encoder_that_refuses_strangers_allows_what_it_knows(encoder):
     assert np.isnan(stranger["probability_stays"]).all()
 
 
+@pytest.mark.parametrize("null", [None, np.nan], ids=["None", "NaN"])
+@pytest.mark.parametrize("encoder", [OneHotEncoder(), OrdinalEncoder(encoded_missing_value=-5)])
+def test_a_null_that_was_in_training_is_no_stranger(encoder, null):
+    """Nulls are a category like others to an encoder that was fitted with them."""
+    frame = people()[["city"]].astype(object)
+    frame["city"] = frame["city"].where(frame["city"].notna(), null)
+    conversion = convert(make_pipeline(encoder, LogisticRegression()).fit(frame, two(people())), frame)
+    (city,) = conversion.signature.inputs
+    assert (city.nullable, city.allowed) == (True, ("Bern", "Oslo", "Paris", "Rome", "Zürich"))
+    assert_agrees(conversion, frame)
+
+
 def test_what_an_imputer_fills_is_allowed_before_it():
     """The text that counts as missing is taken where the encoder knows what it is filled with, nulls likewise."""
     frame = people()[["city", "ratio"]].fillna({"city": "?"})
