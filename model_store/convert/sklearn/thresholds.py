@@ -30,6 +30,7 @@ SLOWEST = 0.25
 
 _ROWS = 20
 """Rows in which a column is changed, to see which features are made of it."""
+_MEMBERS = ("estimators_", "calibrated_classifiers_")
 _NUMBERS = {ColumnType.LONG, ColumnType.DOUBLE}
 
 Numbers: TypeAlias = NDArray[np.float64]
@@ -78,31 +79,35 @@ def forests(model: Any, steps: tuple[Any, ...]) -> Iterator[Forest]:
     elif hasattr(booster, "save_raw"):
         yield Forest(steps, _read_xgboost(bytes(booster.save_raw("json"))), single=True)
     elif trees := list(_trees(model)):
-        pairs = [
-            np.stack([tree.feature, tree.threshold], axis=1)[tree.children_left >= 0].astype(np.float64)
-            for tree in trees
-        ]
+        pairs = []
+        for tree, features in trees:
+            inner = tree.children_left >= 0
+            pairs.append(
+                np.stack([features[tree.feature[inner]], tree.threshold[inner]], axis=1).astype(np.float64)
+            )
         yield Forest(steps, np.unique(np.concatenate(pairs), axis=0), single=True)
     else:
         for inner in _inner(model):
             yield from forests(inner, steps)
 
 
-def _trees(model: Any) -> Iterator[Any]:
-    """Yield the trees of scikit-learn's own tree, forest or gradient boosting."""
+def _trees(model: Any) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+    """Yield the trees of scikit-learn's own tree, forest, bag or gradient boosting, each with its features."""
     if hasattr(model, "tree_"):
-        yield model.tree_
+        yield model.tree_, np.arange(model.tree_.n_features)
         return
     members = list(_flat(getattr(model, "estimators_", ())))
-    # A bagging's members look at features of their own choice: only where all look at all, numbers mean the same.
-    chosen = getattr(model, "estimators_features_", [])
-    if all(np.array_equal(features, np.arange(model.n_features_in_)) for features in chosen):
-        yield from (member.tree_ for member in members if hasattr(member, "tree_"))
+    chosen = getattr(model, "estimators_features_", None) or [None] * len(members)
+    for member, features in zip(members, chosen, strict=True):
+        if hasattr(member, "tree_"):
+            yield member.tree_, np.arange(member.tree_.n_features) if features is None else np.asarray(features)
 
 
 def _inner(model: Any) -> Iterator[Any]:
     """Yield the models that a voting, stacking, calibrated or multi-class one asks with its own input."""
-    for name in ("estimators_", "calibrated_classifiers_"):
+    # A bag's members look at features of their own choice, by other numbers.
+    names = ("calibrated_classifiers_",) if hasattr(model, "estimators_features_") else _MEMBERS
+    for name in names:
         yield from _flat(getattr(model, name, ()))
     for name in ("estimator_", "best_estimator_", "regressor_", "estimator"):
         inner = getattr(model, name, None)

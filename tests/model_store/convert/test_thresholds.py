@@ -69,7 +69,7 @@ TREE = DecisionTreeRegressor(max_depth=4, random_state=0)
         (StandardScaler(), GradientBoostingRegressor(n_estimators=5, random_state=0)),
         (None, HistGradientBoostingRegressor(max_iter=2)),
         (StandardScaler(), HistGradientBoostingRegressor(max_iter=2)),
-        (None, BaggingRegressor(TREE, 3, random_state=0)),
+        (None, BaggingRegressor(TREE, 4, max_features=1, random_state=0)),
         (None, VotingRegressor([("tree", TREE), ("linear", LinearRegression())])),
         (StandardScaler(), LGBMRegressor(n_estimators=3, verbose=-1, n_jobs=1)),
         (StandardScaler(), XGBRegressor(n_estimators=3, max_depth=3, n_jobs=1)),
