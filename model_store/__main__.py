@@ -15,6 +15,9 @@ from model_store.commands.checking import verify
 from model_store.commands.comparing import diff_versions
 from model_store.commands.removing import delete, unalias
 from model_store.commands.terminal import Name, Reference, console, open_registry
+from model_store.convert.loading import is_model_folder
+from model_store.convert.mlflow_folder import is_mlflow_folder, read_example
+from model_store.convert.options import Meaning, ModelOptions, read_labels
 from model_store.packages import PackageInfo
 from model_store.reference import DEFAULT_ALIAS, check_alias, check_name
 from model_store.registry import ModelVersion, Registry
@@ -44,7 +47,8 @@ app = typer.Typer(
 def add(
     name: Name,
     estimator: Annotated[
-        Path, typer.Argument(exists=True, help="A fitted estimator (.skops, .joblib, .pkl), or a package's folder.")
+        Path,
+        typer.Argument(exists=True, help="A trained model's file, the folder of MLflow's, or a package's folder."),
     ],
     sample: Annotated[
         Path | None,
@@ -61,13 +65,24 @@ def add(
         list[str] | None,
         typer.Option(help="What not to infer of an input column, such as age:double,optional; may be repeated."),
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="A label, in the order of a network's outputs, which do not name them; may be repeated."),
+    ] = None,
+    meaning: Annotated[
+        Meaning, typer.Option(help="What the numbers are that a network gives for its labels.")
+    ] = Meaning.PROBABILITIES,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the version.")] = None,
     no_alias: Annotated[
         bool, typer.Option("--no-alias", help="Do not make a name's first version its champion.")
     ] = False,
     store: Store = None,
 ) -> None:
-    """Convert ESTIMATOR, check that it still answers as it did, and register it as the next version of NAME."""
+    """Convert ESTIMATOR, check that it still answers as it did, and register it as the next version of NAME.
+
+    Files: .joblib, .pkl, .skops (scikit-learn), .txt, .lgb (LightGBM), .json, .ubj (XGBoost), .onnx, .pt, .pt2
+    (PyTorch), .keras. Folders: MLflow's, SavedModel, or a package.
+    """
     with errors_as_text():
         check_name(name)
         if alias is not None:
@@ -76,11 +91,12 @@ def add(
         before = registry.versions(name)
         with TemporaryDirectory() as temporary:
             folder = estimator
-            if not estimator.is_dir():
+            if not estimator.is_dir() or is_model_folder(estimator):
                 folder = Path(temporary) / name
                 trust = {"trust_pickle": trust_pickle, "trust_types": trust_type or ()}
                 overrides = dict(Override.parse(text) for text in column or ())
-                build(estimator, folder, sample, label_column, trust, overrides)
+                options = ModelOptions(read_labels(label or ()), meaning)
+                build(estimator, folder, sample, label_column, trust, overrides, options)
             version = registry.add(name, folder)
         if not (before or no_alias or registry.aliases(name)):
             registry.set_alias(name, DEFAULT_ALIAS, version.version)
@@ -166,15 +182,18 @@ def build(
     label_column: str | None,
     trust: Mapping[str, Any],
     overrides: Mapping[str, Override],
+    options: ModelOptions,
 ) -> PackageInfo:
-    """Package the estimator in a file; `trust` is what `load_estimator` takes."""
+    """Package the model in a file or folder; `trust` is what `load_estimator` takes."""
     from model_store import package  # noqa: PLC0415  # with what follows, seconds of imports that only `add` needs
     from model_store.convert import load_estimator  # noqa: PLC0415
 
-    if sample is None:
-        raise SampleInvalidError("give --sample FILE: rows the estimator was trained on (.csv or .parquet)")
-    rows = read_sample(sample, label_column)
-    return package(load_estimator(estimator, **trust), rows, folder, overrides=overrides)
+    rows = read_sample(sample, label_column) if sample is not None else None
+    if rows is None and is_mlflow_folder(estimator):
+        rows = read_example(estimator)
+    if rows is None:
+        raise SampleInvalidError("give --sample FILE: rows the model was trained on (.csv or .parquet)")
+    return package(load_estimator(estimator, **trust), rows, folder, overrides=overrides, options=options)
 
 
 def read_sample(path: Path, label_column: str | None) -> Any:

@@ -62,7 +62,7 @@ def test_a_pickle_that_cannot_be_loaded_says_why(tmp_path, content, says):
 def test_other_files_are_refused(tmp_path):
     """A name that is no pickle's, and a file that is not there."""
     with pytest.raises(EstimatorInvalidError, match=r"\.joblib or \.pkl"):
-        load_estimator(tmp_path / "model.onnx", trust_pickle=True)
+        load_estimator(tmp_path / "model.h5", trust_pickle=True)
     with pytest.raises(EstimatorInvalidError, match="does not exist"):
         load_estimator(tmp_path / "model.pkl", trust_pickle=True)
 
