@@ -5,6 +5,7 @@ import platform
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,9 @@ from model_store.signature import Signature
 
 MLFLOW_VERSION = "3.17.2"
 """The MLflow whose folder layout is written: any from 2.0 on reads it."""
+
+_LOADER = Path(__file__).parent / "convert" / "dropscore_pyfunc.py"
+"""The code that MLflow opens a package with; it is copied into each and never imported here."""
 
 _SERVED_WITH = ("numpy", "onnxruntime")
 """What opening the model needs besides MLflow and onnx: the versions that the graph was checked with."""
@@ -29,7 +33,7 @@ def mlflow_files(
     digest: str,
     graph: str,
 ) -> dict[str, bytes]:
-    """Return MLmodel, the environment's files and the input example, by file name.
+    """Return MLmodel, the environment's files, the loader and the input example, by file name.
 
     `example` holds a few rows in the inputs' schema, `graph` is the name of the graph's file.
     """
@@ -45,9 +49,10 @@ def mlflow_files(
                 "providers": ["CPUExecutionProvider"],
             },
             "python_function": {
-                "data": graph,
+                "code": ".",  # MLflow looks for the loader in the package itself
+                "data": ".",
                 "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
-                "loader_module": "mlflow.onnx",
+                "loader_module": _LOADER.stem,
                 "python_version": python,
             },
         },
@@ -78,6 +83,7 @@ def mlflow_files(
         "conda.yaml": _yaml(conda),
         "python_env.yaml": _yaml(python_env),
         "input_example.json": _dataframe_split(example),
+        _LOADER.name: _LOADER.read_bytes(),
     }
 
 

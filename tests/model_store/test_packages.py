@@ -19,6 +19,7 @@ FILES = {
     "MLmodel",
     "conda.yaml",
     "dropscore.json",
+    "dropscore_pyfunc.py",
     "input_example.json",
     "model.onnx",
     "python_env.yaml",
@@ -40,8 +41,9 @@ def test_a_package_is_an_mlflow_model_folder(packages, conversion):
     folder = packages()
     assert {path.name for path in folder.iterdir()} == FILES
     mlmodel = yaml.safe_load((folder / "MLmodel").read_text("utf-8"))
-    assert mlmodel["flavors"]["onnx"]["data"] == mlmodel["flavors"]["python_function"]["data"] == GRAPH
-    assert mlmodel["flavors"]["python_function"]["loader_module"] == "mlflow.onnx"
+    assert mlmodel["flavors"]["onnx"]["data"] == GRAPH
+    assert mlmodel["flavors"]["python_function"]["data"] == "."
+    assert mlmodel["flavors"]["python_function"]["loader_module"] == "dropscore_pyfunc"
     assert mlmodel["flavors"]["python_function"]["env"] == {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}
     assert json.loads(mlmodel["signature"]["inputs"])[0] == {"type": "double", "name": "age", "required": True}
     assert re.fullmatch(r"[0-9a-f]{32}", mlmodel["model_uuid"])
