@@ -5,10 +5,10 @@ PYTHON ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo start test check bench lock clean
+.PHONY: help setup demo start test test-frameworks check bench lock clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready node_modules/.ready ## Install Python packages (.venv) and Azurite (node_modules)
 
@@ -36,6 +36,9 @@ start: setup ## Run the app on this machine, for your own files (Ctrl+C stops it
 test: setup ## Run the tests
 	@$(BIN)/python -m pytest
 
+test-frameworks: ## Test PyTorch, TensorFlow and MLflow, in environments it makes (Python 3.11 to 3.13)
+	@$(PYTHON) -m tests.frameworks.environments
+
 check: setup ## Lint, types, import contract
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -53,7 +56,13 @@ lock: setup ## Pin all requirements anew, with hashes
 	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
 		--custom-compile-command 'make lock' pyproject.toml -c requirements-dev.txt -o requirements-serving.txt
 
+	@$(foreach pair,torch:3.11 mlflow:3.12 keras:3.13,$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate \
+		--python-version $(lastword $(subst :, ,$(pair))) --python-platform x86_64-manylinux_2_28 \
+		$(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)") --custom-compile-command 'make lock' \
+		tests/frameworks/requirements-$(firstword $(subst :, ,$(pair))).in \
+		-o tests/frameworks/requirements-$(firstword $(subst :, ,$(pair))).txt &&) true
+
 clean: ## Remove what was installed, built or run here
-	rm -rf $(VENV) node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(VENV)-frameworks node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis benchmarks/.work
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

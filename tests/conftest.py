@@ -18,6 +18,8 @@ from scoring.services import Services
 from settings import Settings
 from tests.hand_model import HandModel, make_conversion
 
+collect_ignore = ["frameworks"]  # `make test-frameworks` runs these, in environments of their own
+
 # Machines are shared and noisy: a slow example is no failure.
 hypothesis_settings.register_profile("house", deadline=None)
 hypothesis_settings.load_profile("house")

@@ -95,7 +95,9 @@ def test_the_version_is_said_once() -> None:
 def test_no_file_names_a_registry_or_this_machine() -> None:
     """Lock and requirements files pin by hash and name no host."""
     assert '"resolved"' not in (ROOT / "package-lock.json").read_text("utf-8")
-    for file in ("requirements.txt", "requirements-serving.txt", "requirements-dev.txt"):
-        text = (ROOT / file).read_text("utf-8")
+    ours = [ROOT / f"requirements{kind}.txt" for kind in ("", "-serving", "-dev")]
+    theirs = [ROOT / f"tests/frameworks/requirements-{name}.txt" for name in ("keras", "mlflow", "torch")]
+    for file in (*ours, *theirs):
+        text = file.read_text("utf-8")
         assert "://" not in text
         assert text.count("--hash=sha256:") >= text.count("==") > 10
