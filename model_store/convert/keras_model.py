@@ -48,10 +48,10 @@ class SavedModel:
     """What TensorFlow loaded: it has to live as long as its functions."""
     signature: Any
 
-    def call(self, names: Sequence[str], tensors: Sequence[Any]) -> dict[str, Any]:
-        """Answer by output name."""
-        answer: dict[str, Any] = self.signature(**dict(zip(names, tensors, strict=True)))
-        return answer
+    def call(self, inputs: Sequence[str], outputs: Sequence[str], tensors: Sequence[Any]) -> list[Any]:
+        """Answer with the outputs of these names."""
+        answers: dict[str, Any] = self.signature(**dict(zip(inputs, tensors, strict=True)))
+        return [answers[name] for name in outputs]  # the order of TensorFlow's own dict changes between processes
 
 
 def load_model(path: Path) -> object:
@@ -79,9 +79,9 @@ def convert_keras(
     """Convert a Keras model or a SavedModel; see `model_store.convert.convert`."""
     table = read_sample(sample, overrides)
     if isinstance(model, SavedModel):
-        framework, (inputs, call) = "tensorflow", _saved_model(model)
+        framework, (inputs, names, call) = "tensorflow", _saved_model(model)
     else:
-        framework, (inputs, call) = "keras", _keras_model(model)
+        framework, (inputs, names, call) = "keras", _keras_model(model)
     if unknown := options.vocabularies.keys() - set(table.column_names):
         raise SampleInvalidError(f"there is no column {min(unknown)!r} in the sample to read by a vocabulary")
     feeds = match_columns(inputs, table.column_names, options.vocabularies, model="the model")
@@ -95,7 +95,7 @@ def convert_keras(
         parts = []
         for start in range(0, len(arrays[0]), _CHUNK):
             tensors = [tf.constant(array[start : start + _CHUNK]) for array in arrays]
-            parts.append([_array(tensor) for tensor in function(*tensors).values()])
+            parts.append([_array(tensor) for tensor in function(*tensors)])
         return [np.concatenate(tensors) if len(tensors) > 1 else tensors[0] for tensors in zip(*parts, strict=True)]
 
     used = ("keras", "numpy", "onnx", "pandas", "tensorflow", "tf2onnx")
@@ -105,13 +105,13 @@ def convert_keras(
         feeds=feeds,
         run=run,
         export=lambda: _export(function, specs, feeds),
-        output_names=tuple(function.get_concrete_function().structured_outputs),
+        output_names=tuple(names),
     )
     return convert_network(network, table, options, overrides)
 
 
-def _keras_model(model: Any) -> tuple[list[Input], Callable[..., dict[str, Any]]]:
-    """Return a model's inputs and its function, from tensors in that order to tensors by name."""
+def _keras_model(model: Any) -> tuple[list[Input], list[str], Callable[..., list[Any]]]:
+    """Return a model's inputs, its outputs' names and its function, from tensors to tensors in those orders."""
     import keras  # noqa: PLC0415 - what tf.keras is, with the parts that it hides
 
     if keras.backend.backend() != "tensorflow":
@@ -126,28 +126,27 @@ def _keras_model(model: Any) -> tuple[list[Input], Callable[..., dict[str, Any]]
         )
     inputs = [Input(i.name, np.dtype(_NUMPY.get(i.dtype, i.dtype)), tuple(i.shape)) for i in model.inputs]
     structure = model.input if len(inputs) > 1 else None
-    names = list(getattr(model, "output_names", []))
+    count = len(keras.tree.flatten(model.outputs))
+    known = list(getattr(model, "output_names", []))  # a Sequential has none
+    names = known if len(known) == count else [f"output_{place}" for place in range(count)]
 
-    def call(*tensors: Any) -> dict[str, Any]:
+    def call(*tensors: Any) -> list[Any]:
         given = tensors[0] if structure is None else keras.tree.pack_sequence_as(structure, list(tensors))
-        answers = keras.tree.flatten(model(given, training=False))
-        return {
-            names[place] if place < len(names) else f"output_{place}": answer
-            for place, answer in enumerate(answers)
-        }
+        answers: list[Any] = keras.tree.flatten(model(given, training=False))
+        return answers
 
-    return inputs, call
+    return inputs, names, call
 
 
-def _saved_model(model: SavedModel) -> tuple[list[Input], Callable[..., dict[str, Any]]]:
-    """Return a SavedModel's inputs and its function, from tensors in that order to tensors by name."""
+def _saved_model(model: SavedModel) -> tuple[list[Input], list[str], Callable[..., list[Any]]]:
+    """Return a SavedModel's inputs, its outputs' names and its function between tensors in those orders."""
     specs = model.signature.structured_input_signature[1]
-    names = sorted(specs)
+    given, names = sorted(specs), sorted(model.signature.structured_outputs)
     inputs = [
         Input(name, np.dtype(specs[name].dtype.as_numpy_dtype), tuple(specs[name].shape.as_list()))
-        for name in names
+        for name in given
     ]
-    return inputs, lambda *tensors: model.call(names, tensors)
+    return inputs, names, lambda *tensors: model.call(given, names, tensors)
 
 
 def _export(function: Any, specs: Sequence[Any], feeds: Sequence[Feed]) -> onnx.ModelProto:
