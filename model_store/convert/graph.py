@@ -113,6 +113,32 @@ class GraphWriter:
             case _:
                 return False
 
+    def nodes(self, operator: str, *inputs: str, count: int, **attributes: Any) -> list[str]:
+        """Add a node with `count` outputs and return those tensors' names."""
+        names = [self.name(operator.lower()) for _ in range(count)]
+        self._nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
+        return names
+
+    def inside(self) -> "GraphWriter":
+        """Return a writer of what a node of this graph runs, such as a Loop; it may read this graph's tensors."""
+        inner = GraphWriter((), ())
+        # One set of names, so that none hides another; constants are kept once, by the graph around.
+        inner._taken, inner._constants, inner._initializers = self._taken, self._constants, self._initializers
+        inner._known, inner._made_by, inner._values = dict(self._known), dict(self._made_by), self._values
+        return inner
+
+    def body(
+        self, inputs: Mapping[str, tuple[int, int]], outputs: Mapping[str, tuple[int, int]]
+    ) -> onnx.GraphProto:
+        """Return what was written inside as a graph from `inputs` to `outputs`: tensor: (element type, rank)."""
+        starts = [_of_rank(name, *kind) for name, kind in inputs.items()]
+        # An output may be what comes from outside, which is no output of a node inside: each is named anew.
+        ends = [_of_rank(self.name("output"), *kind) for kind in outputs.values()]
+        self._nodes += [
+            helper.make_node("Identity", [name], [end.name]) for name, end in zip(outputs, ends, strict=True)
+        ]
+        return helper.make_graph(self._nodes, "body", starts, ends)
+
     @staticmethod
     def attribute(values: NDArray[Any]) -> onnx.TensorProto:
         """Return a tensor to be the attribute of a node."""
@@ -241,3 +267,8 @@ class GraphWriter:
         if rows < CHUNK_ROWS:
             helper.set_model_props(model, {CHUNK_ROWS_KEY: str(rows)})
         return model
+
+
+def _of_rank(name: str, element: int, rank: int) -> onnx.ValueInfoProto:
+    shape: list[str | int | None] = [None] * rank
+    return helper.make_tensor_value_info(name, element, shape)
