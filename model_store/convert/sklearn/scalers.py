@@ -7,6 +7,7 @@ import numpy as np
 
 from model_store.convert.graph import GraphWriter
 from model_store.convert.sklearn.features import Block, Blocks, Numbers, Rows, Table, Texts, merge, spans
+from model_store.convert.sklearn.matrices import is_text
 from model_store.convert.sklearn.step import Step
 
 
@@ -77,7 +78,7 @@ def _calculate(
     step: Step, block: Block, span: slice, graph: GraphWriter, operations: Sequence[Operation]
 ) -> Numbers | Table:
     if isinstance(block, Texts):
-        raise step.refuse(f"is given the text column {block.name!r}: encode it first", column=block.name)
+        raise is_text(step, block)
     # Always a number per column: ONNX Runtime rounds a single one to float32 where it fuses it (see linear.py).
     parts = [
         (name, numbers[span] if numbers.ndim else np.full(block.width, numbers)) for name, numbers in operations
