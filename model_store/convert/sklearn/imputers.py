@@ -43,6 +43,20 @@ def simple(step: Step, blocks: Blocks, graph: GraphWriter) -> Blocks:
     return (*filled, *indicators)
 
 
+def indicator(step: Step, blocks: Blocks, graph: GraphWriter) -> Blocks:
+    """Convert a MissingIndicator."""
+    marked = select(graph, merge(graph, blocks), step.model.features_.tolist())
+    return tuple(_indicate(graph, block, step.model.missing_values) for block in marked)
+
+
+def by_other_columns(step: Step, _: Blocks, __: GraphWriter) -> Blocks:
+    """Refuse an imputer that fills one column by means of the others: a KNNImputer or IterativeImputer."""
+    raise step.refuse(
+        "fills a null by what the other columns say, which is not converted: fit a SimpleImputer, or a "
+        "HistGradientBoosting model, which needs none"
+    )
+
+
 def _fill(graph: GraphWriter, block: Block, missing: object, statistics: Values) -> Block:
     if isinstance(block, Texts):
         fill = Fill(partial(_get_mask, value_to_mask=missing), missing, statistics[0])
