@@ -4,23 +4,53 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
+from sklearn.decomposition import PCA, FastICA, IncrementalPCA, TruncatedSVD
+from sklearn.feature_selection import (
+    RFE,
+    RFECV,
+    GenericUnivariateSelect,
+    SelectFdr,
+    SelectFpr,
+    SelectFromModel,
+    SelectFwe,
+    SelectKBest,
+    SelectPercentile,
+    SequentialFeatureSelector,
+    VarianceThreshold,
+)
+from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
+from sklearn.impute._iterative import IterativeImputer  # its public name is there after an experimental import only
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import (
+    Binarizer,
     FunctionTransformer,
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
     RobustScaler,
     SplineTransformer,
     StandardScaler,
     TargetEncoder,
 )
+from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 
 from model_store.convert.graph import GraphWriter
-from model_store.convert.sklearn import encoders, fallback, imputers, scalers
+from model_store.convert.sklearn import (
+    distributions,
+    encoders,
+    fallback,
+    imputers,
+    projections,
+    quantiles,
+    scalers,
+    selections,
+)
 from model_store.convert.sklearn.features import Blocks, select
 from model_store.convert.sklearn.step import Step
 
@@ -115,16 +145,42 @@ def gives_sparse(model: Any, *, given: bool) -> bool:
 
 
 _CONVERTERS: dict[type, Converter] = {
+    Binarizer: distributions.binary,
     ColumnTransformer: _column_transformer,
+    FastICA: projections.independent,
     FeatureUnion: _feature_union,
     FunctionTransformer: _function,
+    GaussianRandomProjection: projections.truncated,
+    GenericUnivariateSelect: selections.support,
+    IncrementalPCA: projections.principal,
+    IterativeImputer: imputers.by_other_columns,
+    KBinsDiscretizer: distributions.bins,
+    KNNImputer: imputers.by_other_columns,
     MaxAbsScaler: scalers.max_abs,
     MinMaxScaler: scalers.min_max,
+    MissingIndicator: imputers.indicator,
+    Normalizer: distributions.unit,
     OneHotEncoder: encoders.one_hot,
     OrdinalEncoder: encoders.ordinal,
+    PCA: projections.principal,
     Pipeline: _pipeline,
+    PolynomialFeatures: projections.polynomial,
+    PowerTransformer: distributions.power,
+    QuantileTransformer: quantiles.quantile,
+    RFE: selections.support,
+    RFECV: selections.support,
     RobustScaler: scalers.robust,
+    SelectFdr: selections.support,
+    SelectFpr: selections.support,
+    SelectFromModel: selections.support,
+    SelectFwe: selections.support,
+    SelectKBest: selections.support,
+    SelectPercentile: selections.support,
+    SequentialFeatureSelector: selections.support,
     SimpleImputer: imputers.simple,
+    SparseRandomProjection: projections.truncated,
     StandardScaler: scalers.standard,
     TargetEncoder: encoders.target,
+    TruncatedSVD: projections.truncated,
+    VarianceThreshold: selections.support,
 }

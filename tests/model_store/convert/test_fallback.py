@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.compose import ColumnTransformer
-from sklearn.decomposition import PCA
+from sklearn.decomposition import KernelPCA
 from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression, PoissonRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.neighbors import NeighborhoodComponentsAnalysis
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, QuantileTransformer
-from sklearn.svm import SVR
 
 from errors import EstimatorInvalidError
 from model_store.convert import convert
-from model_store.convert.sklearn import composites
+from model_store.convert.sklearn import composites, estimators
 from tests.model_store.convert.agreement import NUMBERS, assert_agrees, people, strangers, target, three, two
 from tests.model_store.convert.pipelines import scaled
 
@@ -29,13 +29,14 @@ def dense(estimator):
 
 
 @pytest.mark.parametrize("labels", [two, three, lambda frame: two(frame) == "goes"])
-@pytest.mark.parametrize(
-    "estimator",
-    [MLPClassifier((8,), max_iter=8, random_state=0), GaussianNB()],
-)
+@pytest.mark.parametrize("estimator", [MLPClassifier((8,), max_iter=8, random_state=0), GaussianNB()])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_classifiers_in_double(estimator, labels):
-    """Nulls, strangers and labels are exact, the estimator as good as skl2onnx in double."""
+def test_classifiers_in_double(estimator, labels, monkeypatch):
+    """Nulls, strangers and labels are exact, the estimator as good as skl2onnx in double.
+
+    The classifiers that it converts well have exact builders by now: two of them do without.
+    """
+    monkeypatch.delitem(estimators._CONVERTERS, type(estimator))
     frame = people()
     conversion = convert(dense(estimator).fit(frame, labels(frame)), frame)
     assert_agrees(conversion, strangers(), tolerance=1e-9)
@@ -58,33 +59,32 @@ def test_classifiers_in_float32_where_double_does_not_load(estimator, monkeypatc
     assert_agrees(conversion, people(400, 3), tolerance=1e-3)
 
 
-@pytest.mark.parametrize(
-    "estimator", [MLPRegressor(hidden_layer_sizes=(8,), max_iter=8, random_state=0), PoissonRegressor(), SVR()]
-)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_regressors(estimator):
+def test_regressors():
     """A regressor's values come out as doubles."""
-    frame = people(600)
-    conversion = convert(dense(estimator).fit(frame, np.exp(target(frame) / 4)), frame)
-    assert_agrees(conversion, strangers(), tolerance=1e-4 if isinstance(estimator, SVR) else 1e-9)
+    frame = people(100)
+    model = dense(GaussianProcessRegressor(alpha=0.5)).fit(frame, target(frame))
+    conversion = convert(model, frame)
+    assert_agrees(conversion, strangers(500), tolerance=1e-9)
+    assert conversion.stock_steps == ("gaussianprocessregressor (GaussianProcessRegressor)",)
 
 
 @pytest.mark.parametrize(
     "transformer",
-    [PCA(3, random_state=0), QuantileTransformer(n_quantiles=20), PolynomialFeatures(2)],
+    [KernelPCA(3), NeighborhoodComponentsAnalysis(3, random_state=0)],
 )
 @pytest.mark.parametrize(
     "estimator", [LogisticRegression(), RandomForestClassifier(5, max_depth=4, random_state=0)]
 )
 def test_transformers_before_exact_estimators(transformer, estimator):
     """A stock step may stand between exact ones; how exact the whole is, the parity gate says."""
-    frame = people()
+    frame = people(300)
     model = dense(estimator)
     model.steps.insert(1, ("stock", transformer))
     conversion = convert(model.fit(frame, two(frame)), frame)
     agreement = conversion.predict(conversion.sample)
     assert agreement.num_rows == len(frame)
-    assert_agrees(conversion, strangers(), tolerance=0.2)
+    assert_agrees(conversion, strangers(500), tolerance=0.2)
     assert conversion.stock_steps == (f"stock ({type(transformer).__name__})",)
 
 

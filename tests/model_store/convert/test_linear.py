@@ -2,16 +2,28 @@
 
 import numpy as np
 import pytest
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import (
+    ARDRegression,
+    BayesianRidge,
     ElasticNet,
+    GammaRegressor,
+    HuberRegressor,
+    Lars,
     Lasso,
     LinearRegression,
     LogisticRegression,
+    OrthogonalMatchingPursuit,
     Perceptron,
+    PoissonRegressor,
+    QuantileRegressor,
+    RANSACRegressor,
     Ridge,
     RidgeClassifier,
     SGDClassifier,
     SGDRegressor,
+    TheilSenRegressor,
+    TweedieRegressor,
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
@@ -65,7 +77,23 @@ def test_classifiers_without_probabilities_give_scores(estimator, labels):
 
 
 @pytest.mark.parametrize(
-    "estimator", [LinearRegression(), Ridge(), Lasso(10), ElasticNet(10), SGDRegressor(random_state=0)]
+    "estimator",
+    [
+        LinearRegression(),
+        Ridge(),
+        Lasso(10),
+        ElasticNet(10),
+        SGDRegressor(random_state=0),
+        HuberRegressor(max_iter=1000),
+        BayesianRidge(),
+        ARDRegression(),
+        QuantileRegressor(alpha=0.1),
+        TheilSenRegressor(max_subpopulation=50, n_subsamples=20, random_state=0),
+        RANSACRegressor(random_state=0),
+        PLSRegression(3),
+        Lars(),
+        OrthogonalMatchingPursuit(n_nonzero_coefs=4),
+    ],
 )
 def test_regressors_agree(estimator):
     """Regressors answer one double."""
@@ -74,6 +102,27 @@ def test_regressors_agree(estimator):
     assert_agrees(conversion, strangers())
     assert [column.name for column in conversion.signature.outputs] == ["prediction"]
     assert conversion.labels == ()
+
+
+@pytest.mark.parametrize(
+    "estimator", [PoissonRegressor(), GammaRegressor(), TweedieRegressor(power=1.5), TweedieRegressor(power=0)]
+)
+def test_generalised_linear_regressors_agree(estimator):
+    """The link of each, the logarithm or none, is undone at the end."""
+    frame = people()
+    conversion = convert(scaled(estimator).fit(frame, np.exp(target(frame) / 4)), frame)
+    assert_agrees(conversion, strangers())
+    assert not conversion.stock_steps
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_modified_huber_gives_probabilities_that_may_be_zero(labels):
+    """Clipped scores become probabilities; where all classes' are zero, they get equal shares."""
+    frame = people()
+    model = scaled(SGDClassifier(loss="modified_huber", random_state=0))
+    conversion = convert(model.fit(frame, LABELS[labels](frame)), frame)
+    answers = assert_agrees(conversion, strangers())
+    assert (answers[conversion.signature.outputs[-1].name] == 0).any()
 
 
 def test_a_scaler_after_the_encoder_scales_the_looked_up_weights():
