@@ -15,12 +15,7 @@ from model_store.packages import FAST_GRAPH, GRAPH, PackageInfo, read_package
 from model_store.signature import Column, ColumnType, Signature
 
 CHUNK_ROWS = 4096
-"""Rows of one call of ONNX Runtime: measured best, as what it makes in between stays in the processor's cache. A
-graph of wide rows asks for fewer in its metadata (CHUNK_ROWS_KEY)."""
-
-CHUNK_ROWS_KEY = "dropscore.chunk_rows"
-
-_LEAST_CHUNK_ROWS = 64
+"""Rows of one call of ONNX Runtime: measured best, as what it makes in between stays in the processor's cache."""
 
 _TENSORS = {
     ColumnType.BOOLEAN: ("tensor(bool)", np.dtype(np.bool_)),
@@ -67,8 +62,6 @@ class OpenGraph:
         }
         _check_tensors(path.name, "input", signature.inputs, tensors.values(), self._codes)
         _check_tensors(path.name, "output", signature.outputs, self._session.get_outputs())
-        wanted = self._session.get_modelmeta().custom_metadata_map.get(CHUNK_ROWS_KEY, "")
-        self.chunk_rows = max(_LEAST_CHUNK_ROWS, min(CHUNK_ROWS, int(wanted))) if wanted.isdecimal() else CHUNK_ROWS
         self.null_text = null_text
         self._inputs = signature.input_schema
         self._outputs = signature.output_schema
@@ -88,20 +81,21 @@ class OpenGraph:
         rows = batch.num_rows
         if rows == 0:
             return self._no_answers
-        columns = batch.columns
+        columns: list[pa.Array | npt.NDArray[Any]] = batch.columns
         for place, codes in self._codes.items():  # of all rows: each look-up begins by hashing all categories
             columns[place] = codes.of(columns[place])
-        step = self.chunk_rows
-        if rows <= step:
+        if rows <= CHUNK_ROWS:
             return self._answer(columns, rows)
         return pa.concat_batches(
             [
-                self._answer([cells.slice(start, step) for cells in columns], min(step, rows - start))
-                for start in range(0, rows, step)
+                self._answer(
+                    [cells[start : start + CHUNK_ROWS] for cells in columns], min(CHUNK_ROWS, rows - start)
+                )
+                for start in range(0, rows, CHUNK_ROWS)
             ]
         )
 
-    def _answer(self, columns: list[pa.Array], rows: int) -> pa.RecordBatch:
+    def _answer(self, columns: list[pa.Array | npt.NDArray[Any]], rows: int) -> pa.RecordBatch:
         """Run the graph once, on at least one row."""
         feeds = {name: feed(cells) for (name, feed), cells in zip(self._feeds, columns, strict=True)}
         try:
@@ -158,12 +152,13 @@ class _Codes:
         # which a dict takes 100 nanoseconds for.
         self._few = 64 + len(categories) // 4
 
-    def of(self, cells: pa.Array) -> pa.Array:
-        """Return the codes of n cells: [n] of int32, none of them null."""
+    def of(self, cells: pa.Array) -> npt.NDArray[np.int32]:
+        """Return the codes of n cells: [n]."""
         if len(cells) < self._few:
             places, other = self._places, self._other
-            return pa.array([places.get(text, other) for text in cells.to_pylist()], pa.int32())
-        return pc.fill_null(pc.index_in(cells, self._texts), self._other)
+            return np.array([places.get(text, other) for text in cells.to_pylist()], np.int32)
+        codes: npt.NDArray[np.int32] = pc.fill_null(pc.index_in(cells, self._texts), self._other).to_numpy()
+        return codes
 
 
 def _feed(column: Column, null_text: str, shape: tuple[int, ...], *, coded: bool) -> _Feed:
@@ -187,7 +182,7 @@ def _feed(column: Column, null_text: str, shape: tuple[int, ...], *, coded: bool
         return never_null(cells.view(pa.int64()))
 
     if coded:
-        return numbers
+        return lambda codes: codes.reshape(shape)
     return {
         ColumnType.DOUBLE: numbers,
         ColumnType.FLOAT: numbers,

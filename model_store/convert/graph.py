@@ -8,7 +8,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from model_store.model import CHUNK_ROWS, CHUNK_ROWS_KEY
 from model_store.signature import Column, ColumnType
 
 # What ONNX Runtime 1.20 and newer load; ai.onnx.ml 5 is the first with tree ensembles in double.
@@ -16,9 +15,6 @@ IR_VERSION = 10
 OPSET = 21
 ML = "ai.onnx.ml"
 ML_OPSET = 5
-
-_CACHE_BYTES = 1_500_000
-"""What the rows of one chunk may take, so that they stay in the processor's second cache from tree to tree."""
 
 ELEMENT = {
     ColumnType.BOOLEAN: TensorProto.BOOL,
@@ -47,7 +43,6 @@ class GraphWriter:
         self._values: dict[str, NDArray[Any]] = {}
         self._made_by: dict[str, onnx.NodeProto] = {}
         self._ml_opset = ML_OPSET
-        self._row_bytes = 0
         self.stock_steps: list[str] = []
         self.allowed: dict[str, frozenset[str]] = {}
         """The texts of string columns that the source takes, where it refuses all others."""
@@ -194,10 +189,6 @@ class GraphWriter:
         self._nodes, self._known = nodes, known
         return self.node("If", condition, **branches)
 
-    def expect_wide_rows(self, size: int) -> None:
-        """Note how many bytes a row takes that is read again and again, as trees read their features."""
-        self._row_bytes = max(self._row_bytes, size)
-
     def graft(self, model: onnx.ModelProto, feeds: Mapping[str, str]) -> list[str]:
         """Copy another model's nodes in, fed by `feeds` (its input: our tensor); return its outputs' tensors."""
         for entry in model.opset_import:
@@ -255,18 +246,12 @@ class GraphWriter:
             [initializer for initializer in self._initializers if initializer.name in used],
         )
         domains = {"": OPSET, ML: self._ml_opset}
-        model = helper.make_model(
+        return helper.make_model(
             graph,
             producer_name="dropscore",
             ir_version=IR_VERSION,
             opset_imports=[helper.make_opsetid(domain, version) for domain, version in domains.items()],
         )
-        rows = CHUNK_ROWS
-        while rows * self._row_bytes > _CACHE_BYTES:
-            rows //= 2
-        if rows < CHUNK_ROWS:
-            helper.set_model_props(model, {CHUNK_ROWS_KEY: str(rows)})
-        return model
 
 
 def _of_rank(name: str, element: int, rank: int) -> onnx.ValueInfoProto:

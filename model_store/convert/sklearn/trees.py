@@ -90,7 +90,6 @@ def gather_features(
     if not kept:  # no tree has a split; the rows still have to be counted
         block = next(block for block in merge(graph, blocks) if not isinstance(block, Texts))
         kept, place = [block], {}
-    graph.expect_wide_rows(sum(block.width for block in kept) * (4 if precision is Precision.SINGLE else 8))
     return Features(dense(graph, kept, precision), place, precision is Precision.SINGLE, frozenset(never_nan))
 
 
