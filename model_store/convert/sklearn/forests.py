@@ -1,6 +1,7 @@
 """DecisionTree, RandomForest, ExtraTrees and GradientBoosting: trees that compare float32 values with doubles."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,6 @@ _GROUP = 20
 
 _MOST = 200
 """Trees whose leaves are kept until the sum is known: at a million rows at once, these take 0.8 GB."""
-
-_FLOAT_COUNTS_TO = 1 << 24
 
 _NEAR = 1e-9
 """A share of the second class this near to one half is looked at again."""
@@ -102,70 +101,53 @@ def _vote_on(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[A
     sums. So the sums must round as scikit-learn's do: tree by tree, from the first to the last, class by class.
     """
     target = Outputs.of(step).each()[place]
-    leaves = [_leaves(source) for source in sources]
+    leaves = [np.flatnonzero(source.children_left < 0) for source in sources]
     shares = [source.value[leaf, place, : len(target.labels)] for source, leaf in zip(sources, leaves, strict=True)]
     if target.binary and all(np.isin(share, (0.0, 1.0)).all() for share in shares):
         return _count(step, blocks, graph, sources, place)
-    if target.binary and len(sources) <= _MOST and sum(map(len, leaves)) < _FLOAT_COUNTS_TO:
-        return _weigh(step, blocks, graph, sources, shares)
     # A leaf of a TreeEnsemble gives one number: here its own, by which the graph looks its shares up.
     trees = [read_tree(source, _numbered(source, leaf)) for source, leaf in zip(sources, leaves, strict=True)]
     features = gather_features(step, blocks, graph, trees, Precision.SINGLE)
     numbers = [leaf_sum(graph, features, [tree]) for tree in trees]
     mean = _divide(graph, _add_shares(graph, numbers, shares), len(trees))
+    if target.binary and len(trees) <= _MOST:  # what nobody needs of `mean` is left out of the graph
+        return replace(_weigh(graph, numbers, shares), pair=mean)
     return outputs.shares(graph, target, mean)
 
 
-def _weigh(
-    step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any], tables: Sequence[Rows]
-) -> Answer:
+def _weigh(graph: GraphWriter, numbers: Sequence[str], shares: Sequence[Rows]) -> Answer:
     """Add up the shares of the second of two classes; those of the first only for rows that are nearly even.
 
     Both sums of every row would take a fifth of a forest's time, and hardly ever are rows so even that it matters.
+    `numbers` and `shares` are those of _add_shares.
     """
-    leaves = [_leaves(source) for source in sources]
-    firsts = np.cumsum([0, *map(len, leaves)]).tolist()
-    trees = [
-        read_tree(source, _numbered(source, leaf, first))
-        for source, leaf, first in zip(sources, leaves, firsts[:-1], strict=True)
-    ]
-    features = gather_features(step, blocks, graph, trees, Precision.SINGLE)
-    numbers = [leaf_sum(graph, features, [tree]) for tree in trees]
-    shares = np.concatenate(tables)
-    second = graph.constant(shares[:, 1], np.float64)
     sums = []
     for start in range(0, len(numbers), _GROUP):
-        group = numbers[start : start + _GROUP]
-        places = graph.cast(graph.flat(graph.node("Concat", *group, axis=0)), TensorProto.INT32)
+        group, tables = numbers[start : start + _GROUP], shares[start : start + _GROUP]
+        second = graph.constant(np.concatenate(tables)[:, 1], np.float64)
+        places = graph.flat(_places(graph, group, tables))
         found = graph.node("GatherElements", second, places, axis=0)  # of single numbers, thrice as fast as Gather
         terms = graph.node("Reshape", found, graph.constant([len(group), -1], np.int64))
         sums.append(graph.node("ReduceSum", terms, graph.constant([0], np.int64), keepdims=0))
-    share = _divide(graph, graph.total(sums), len(trees))
+    share = _divide(graph, graph.total(sums), len(numbers))
     larger = outputs.above(graph, share, 0.5)
     distance = graph.node("Abs", graph.node("Sub", share, graph.constant(0.5, np.float64)))
 
     def settle() -> str:
         near = graph.node("LessOrEqual", distance, graph.constant(_NEAR, np.float64))
-        places = graph.cast(
-            graph.node("Compress", graph.node("Concat", *numbers, axis=1), near, axis=0), TensorProto.INT32
-        )
-        both = graph.node("Gather", graph.constant(shares, np.float64), places, axis=0)
+        rows = graph.node("Compress", graph.node("Concat", *numbers, axis=1), near, axis=0)
+        places = graph.node("Add", graph.cast(rows, TensorProto.INT32), graph.constant(_firsts(shares), np.int32))
+        both = graph.node("Gather", graph.constant(np.concatenate(shares), np.float64), places, axis=0)
         # [rows, trees, 2] as [trees, rows, 2]: see _add_shares.
         terms = graph.node("Transpose", both, perm=[1, 0, 2])
         exact = graph.node("ReduceSum", terms, graph.constant([0], np.int64), keepdims=0)
-        settled = outputs.argmax(graph, _divide(graph, exact, len(trees)))
+        settled = outputs.argmax(graph, _divide(graph, exact, len(numbers)))
         return graph.node("ScatterElements", larger, graph.flat(graph.node("NonZero", near)), settled, axis=0)
 
     least = graph.node("ReduceMin", distance, keepdims=0)
     even = graph.node("LessOrEqual", least, graph.constant(_NEAR, np.float64))
     tall = graph.node("Reshape", share, graph.constant([-1, 1], np.int64))
-    # What an estimator around this one may want; a graph that does not need it is without.
-    own = [
-        graph.node("Sub", number, graph.constant(first, np.float32))
-        for number, first in zip(numbers, firsts[:-1], strict=True)
-    ]
-    pair = _divide(graph, _add_shares(graph, own, tables), len(trees))
-    return Answer(graph.choose(even, settle, larger), tall, pair=pair)
+    return Answer(graph.choose(even, settle, larger), tall)
 
 
 def _count(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any], place: int) -> Answer:
@@ -179,15 +161,10 @@ def _count(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any
     return Answer(outputs.above(graph, votes, len(trees) / 2), shares[1], pair=pair)
 
 
-def _leaves(tree: Any) -> NDArray[np.int64]:
-    """Return the places of a tree's leaves among its nodes."""
-    return np.flatnonzero(tree.children_left < 0)
-
-
-def _numbered(tree: Any, leaves: NDArray[np.int64], first: int = 0) -> Rows:
-    """Give each leaf its number as its value, from `first` on: [nodes]."""
+def _numbered(tree: Any, leaves: NDArray[np.int64]) -> Rows:
+    """Give each leaf its number as its value: [nodes]."""
     numbers = np.zeros(tree.node_count)
-    numbers[leaves] = first + np.arange(len(leaves))
+    numbers[leaves] = np.arange(len(leaves))
     return numbers
 
 
@@ -200,16 +177,24 @@ def _add_shares(graph: GraphWriter, numbers: Sequence[str], shares: Sequence[Row
     total: list[str] = []
     for start in range(0, len(numbers), _GROUP):
         group, tables = numbers[start : start + _GROUP], shares[start : start + _GROUP]
-        stacked = graph.node("Concat", *group, axis=0)
-        places = graph.cast(
-            graph.node("Reshape", stacked, graph.constant([len(group), -1], np.int64)), TensorProto.INT32
-        )
-        firsts = np.cumsum([0, *(len(table) for table in tables[:-1])]).reshape(-1, 1)
-        places = graph.node("Add", places, graph.constant(firsts, np.int32))
+        places = _places(graph, group, tables)
         found = graph.node("Gather", graph.constant(np.concatenate(tables), np.float64), places, axis=0)
         terms = graph.node("Concat", *total, found, axis=0) if total else found
         total = [graph.node("ReduceSum", terms, graph.constant([0], np.int64), keepdims=1)]
     return graph.node("Squeeze", *total, graph.constant([0], np.int64))
+
+
+def _places(graph: GraphWriter, numbers: Sequence[str], tables: Sequence[Rows]) -> str:
+    """Find leaves by their numbers in all trees' tables together: [N, 1] per tree to [trees, N]."""
+    stacked = graph.node("Concat", *numbers, axis=0)
+    tall = graph.node("Reshape", stacked, graph.constant([len(numbers), -1], np.int64))
+    firsts = graph.constant(_firsts(tables).reshape(-1, 1), np.int32)
+    return graph.node("Add", graph.cast(tall, TensorProto.INT32), firsts)
+
+
+def _firsts(tables: Sequence[Rows]) -> NDArray[np.int64]:
+    firsts: NDArray[np.int64] = np.cumsum([0, *(len(table) for table in tables[:-1])])
+    return firsts
 
 
 def _divide(graph: GraphWriter, tensor: str, count: int) -> str:
