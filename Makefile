@@ -47,6 +47,7 @@ check: setup ## Lint, types, import contract
 
 bench: setup ## Measure, side by side with what people use today; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks.large_csv
+	@$(BIN)/python -m benchmarks.model_graphs
 
 lock: setup ## Pin all requirements anew, with hashes
 	@$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate --python $(BIN)/python \

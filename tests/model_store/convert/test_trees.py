@@ -1,6 +1,7 @@
 """Trees and ensembles agree with scikit-learn to 1e-12, at their thresholds too."""
 
 import numpy as np
+import onnx
 import pytest
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -107,6 +108,44 @@ def test_a_forest_s_sums_are_the_source_s_to_the_last_bit():
     model = RandomForestClassifier(10, min_samples_leaf=5, random_state=0).fit(frame, values)
     answers = assert_agrees(convert(model, frame), frame, tolerance=0.0)
     assert set(answers["prediction"]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("count", [1, 2, 400])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_that_are_nearly_even_get_the_source_s_label(weighted, count):
+    """Two classes whose shares differ by rounding alone, for one row or many: the sums of both decide, in order."""
+    random = np.random.default_rng(0)
+    frame = people(400)[["visits", "member"]].assign(visits=random.integers(0, 6, 400))
+    weights = random.random(400) if weighted else None
+    model = RandomForestClassifier(10, min_samples_leaf=5, random_state=0)
+    model.fit(frame, random.integers(0, 2, 400), sample_weight=weights)
+    # The second half of the trees says the opposite of the first, in another order.
+    for member, opposite in zip(model.estimators_[5:], model.estimators_[4::-1], strict=True):
+        member.tree_.__setstate__(opposite.tree_.__getstate__())
+        member.tree_.value[:] = opposite.tree_.value[:, :, ::-1]
+    rows = frame.head(count)
+    even = np.abs(model.predict_proba(rows)[:, 1] - 0.5) < 1e-12
+    assert even.all()
+    assert_agrees(convert(model, frame), rows, tolerance=1e-15)
+
+
+def test_trees_are_asked_about_nan_only_where_it_can_come():
+    """Behind an imputer no number is NaN; where nulls reach the trees, the side they took is kept."""
+    frame = people()
+    flags = {}
+    for name, pipeline in (("filled", filled), ("unscaled", unscaled)):
+        model = pipeline(RandomForestClassifier(3, max_depth=4, random_state=0)).fit(frame, two(frame))
+        graph = onnx.load_from_string(convert(model, frame).graph).graph
+        nodes = [node for node in graph.node if node.op_type == "TreeEnsemble"]
+        flags[name] = [
+            flag
+            for node in nodes
+            for attribute in node.attribute
+            if attribute.name == "nodes_missing_value_tracks_true"
+            for flag in attribute.ints
+        ]
+    assert not any(flags["filled"])
+    assert any(flags["unscaled"])
 
 
 def test_exact_ties_go_to_the_first_class():
