@@ -93,4 +93,10 @@ def _posterior(step: Step, graph: GraphWriter, logarithms: str) -> Answer:
     rest = graph.node("Exp", graph.node("Sub", logarithms, largest))
     total = graph.node("Log", graph.node("ReduceSum", rest, graph.constant([1], np.int64), keepdims=1))
     shares = graph.node("Exp", graph.node("Sub", logarithms, graph.node("Add", total, largest)))
-    return replace(outputs.shares(graph, Outputs.of(step), shares), prediction=outputs.argmax(graph, logarithms))
+    if Outputs.of(step).binary:
+        first, second = outputs.columns(graph, logarithms, 2)
+        decision = graph.node("Sub", second, first)
+    else:
+        decision = logarithms
+    answer = outputs.shares(graph, Outputs.of(step), shares)
+    return replace(answer, prediction=outputs.argmax(graph, logarithms), decision=decision)

@@ -45,7 +45,8 @@ def classifier(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
         # scikit-learn 1.9 warns of the public words for them, which end with 1.11, and so do such machines.
         slopes, offsets = model._probA, model._probB  # noqa: SLF001 - see above
         shares = coupling.probabilities(graph, by_pair, slopes, offsets, len(model.classes_))
-        decision = scores if binary else pairs.scores()
+        one_each = binary or model.decision_function_shape == "ovr"
+        decision = (scores if binary else pairs.scores()) if one_each else None
         return replace(outputs.shares(graph, Outputs.of(step), shares), prediction=label, decision=decision)
     return Answer(label, scores if binary else pairs.scores())
 
