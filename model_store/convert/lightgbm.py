@@ -108,11 +108,10 @@ def predict(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
     if not is_classifier(step.model):
         return outputs.regression(graph, scores)
     if len(model.columns) == 1:
-        return Answer(outputs.above(graph, scores, 0.5), scores)
-    label = outputs.argmax(graph, scores)
+        return Answer(outputs.above(graph, scores, 0.5), scores, decision=raw)
     if Outputs.of(step).binary:
-        scores = graph.node("Gather", scores, graph.constant([1], np.int64), axis=1)
-    return Answer(label, scores)
+        return outputs.shares(graph, Outputs.of(step), scores)
+    return Answer(outputs.argmax(graph, scores), scores, decision=raw)
 
 
 def _booster(model: Any) -> Any:

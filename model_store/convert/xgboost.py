@@ -7,7 +7,7 @@ expf gives.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from model_store.convert.graph import GraphWriter
 from model_store.convert.sklearn import outputs
 from model_store.convert.sklearn.choices import encode
 from model_store.convert.sklearn.features import Block, Blocks, Numbers, Precision, Table, Texts, Values, spans
-from model_store.convert.sklearn.outputs import Answer
+from model_store.convert.sklearn.outputs import Answer, Outputs
 from model_store.convert.sklearn.step import Step
 from model_store.convert.sklearn.trees import Features, Tree, gather_features, leaf_sum
 
@@ -90,9 +90,12 @@ def predict(step: Step, blocks: Blocks, graph: GraphWriter) -> Answer:
     if len(model.columns) == 1:
         half = graph.node("Greater", scores, graph.constant(0.5, np.float32))
         label = graph.flat(graph.cast(half, TensorProto.INT64))
-    else:
-        label = outputs.argmax(graph, margins if model.objective == "multi:softmax" else scores)
-    return Answer(label, graph.cast(scores, TensorProto.DOUBLE))
+        first = graph.node("Sub", graph.constant([[1.0]], np.float32), scores)
+        pair = graph.node("Concat", first, scores, axis=1)
+        return Answer(label, graph.cast(scores, TensorProto.DOUBLE), pair=graph.cast(pair, TensorProto.DOUBLE))
+    answer = outputs.shares(graph, Outputs.of(step), graph.cast(scores, TensorProto.DOUBLE))
+    label = outputs.argmax(graph, margins if model.objective == "multi:softmax" else scores)
+    return replace(answer, prediction=label)
 
 
 def _booster(model: Any) -> Any:

@@ -1,6 +1,7 @@
 """Estimators of every kind are as exact inside of others as they are alone."""
 
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.ensemble import VotingClassifier
@@ -9,6 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
+from xgboost import XGBClassifier
 
 from model_store.convert import convert
 from tests.model_store.convert.agreement import assert_agrees, people, strangers, three, two
@@ -44,3 +46,22 @@ def test_kernels_neighbours_and_networks_inside_of_others(inner, labels):
         conversion = convert(model.fit(frame, labels(frame)), frame)
         assert_agrees(conversion, strangers(1000))
         assert not conversion.stock_steps
+
+
+@pytest.mark.parametrize(
+    ("inner", "tolerance"),
+    [
+        (LGBMClassifier(n_estimators=4, verbose=-1), 1e-12),
+        (XGBClassifier(n_estimators=4, max_depth=3), 1e-6),
+        (XGBClassifier(n_estimators=4, max_depth=3, objective="multi:softmax", num_class=2), 1e-6),
+    ],
+)
+def test_boosters_inside_of_others(inner, tolerance):
+    """LightGBM is calibrated by its raw scores, XGBoost by its probabilities, which are of float32."""
+    frame = people(400)
+    labels = (two(frame) == "stays").astype(int)
+    calibrated = CalibratedClassifierCV(filled(inner), method="isotonic", cv=2)
+    tree = filled(DecisionTreeClassifier(max_depth=4, random_state=0))
+    vote = VotingClassifier([("inner", filled(inner)), ("tree", tree)], voting="soft")
+    for model in (filled(inner), calibrated, vote):
+        assert_agrees(convert(model.fit(frame, labels), frame), strangers(1000), tolerance=tolerance)
