@@ -40,7 +40,7 @@ def calibrated(step: Step, blocks: Blocks, graph: GraphWriter, predict: Predict)
 
 def _one_by_one(fold: Any, inner: Inner, graph: GraphWriter) -> str:
     """Calibrate class by class and divide by the sum: [N, classes]."""
-    confidence, count = inner.confidence(), len(fold.classes)
+    confidence, count = inner.confidence(graph), len(fold.classes)
     calibrate = _isotonic if fold.method == "isotonic" else _sigmoid
     each = [
         calibrate(calibrator, column, graph)
@@ -167,7 +167,7 @@ def _decided(inner: Inner, graph: GraphWriter, threshold: float, positive: objec
     if response == "predict_proba":
         score = outputs.columns(graph, inner.probabilities(graph), 2)[place]
     else:
-        score = inner.confidence()
+        score = inner.confidence(graph)
         score = score if place else graph.node("Neg", score)
     reached = outputs.above(graph, score, threshold, equal=True)
     prediction = reached if place else graph.node("Sub", graph.constant([1], np.int64), reached)

@@ -91,10 +91,12 @@ class Inner:
         """Whether there is a decision_function, which scikit-learn often prefers to probabilities."""
         return hasattr(final(self.step).model, "decision_function")
 
-    def confidence(self) -> str:
+    def confidence(self, graph: GraphWriter) -> str:
         """Return the decision function or, for want of one, the probabilities: [N, 1] for two classes."""
         if (decision := self.decision()) is not None:
             return decision
+        if self.answer.pair is not None:  # what scikit-learn works with, where `scores` may be a last bit off
+            return outputs.columns(graph, self.answer.pair, 2)[1]
         scores = self.answer.scores
         if scores is None:
             raise final(self.step).refuse(

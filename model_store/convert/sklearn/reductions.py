@@ -21,7 +21,7 @@ def one_against_rest(step: Step, blocks: Blocks, graph: GraphWriter, predict: Pr
         Inner.of(step.inner(f"class {number}", inner), blocks, graph, predict)
         for number, inner in enumerate(model.estimators_)
     ]
-    scores = [_confidence(inner) for inner in inners]
+    scores = [_confidence(inner, graph) for inner in inners]
     if described.binary:
         prediction = outputs.above(graph, scores[0], _threshold(inners[0]))
     else:
@@ -60,7 +60,7 @@ def one_against_one(step: Step, blocks: Blocks, graph: GraphWriter, predict: Pre
         votes.append(graph.node("Gather", graph.constant(ballots, np.float64), inner.places(graph), axis=0))
         signs = np.zeros((1, count))
         signs[0, first], signs[0, second] = -1, 1
-        confidences.append(graph.node("Mul", _confidence(inner), graph.constant(signs, np.float64)))
+        confidences.append(graph.node("Mul", _confidence(inner, graph), graph.constant(signs, np.float64)))
     total = graph.total(confidences)
     size = graph.node("Add", graph.node("Abs", total), graph.constant([[1.0]], np.float64))
     bounded = graph.node("Div", total, graph.node("Mul", size, graph.constant([[3.0]], np.float64)))
@@ -71,11 +71,11 @@ def one_against_one(step: Step, blocks: Blocks, graph: GraphWriter, predict: Pre
     return Answer(outputs.argmax(graph, scores), scores)
 
 
-def _confidence(inner: Inner) -> str:
+def _confidence(inner: Inner, graph: GraphWriter) -> str:
     """Return the score of the second of two classes, [N, 1]."""
     if not inner.outputs.binary:
         raise inner.step.refuse("knows only one class: fit it on rows of two or more")
-    return inner.confidence()
+    return inner.confidence(graph)
 
 
 def _threshold(inner: Inner) -> float:

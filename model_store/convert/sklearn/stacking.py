@@ -40,7 +40,7 @@ def _opinion(inner: Inner, method: str, graph: GraphWriter) -> Numbers:
     if method == "predict":
         return Numbers(inner.values(graph), 1)
     if method == "decision_function":
-        tensor = inner.confidence()
+        tensor = inner.confidence(graph)
     else:
         tensor = inner.probabilities(graph)
         if inner.outputs.binary:

@@ -45,7 +45,7 @@ def _passed_on(step: Step, inner: Inner, graph: GraphWriter) -> str:
         case "predict_proba":
             return outputs.columns(graph, inner.probabilities(graph), 2)[1]
         case "decision_function":
-            return inner.confidence()
+            return inner.confidence(graph)
         case method:
             raise step.refuse(f"has no converter for chain_method={method!r}: use 'predict_proba'")
 
