@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from model_store.packages import GRAPH, MANIFEST
+from model_store.packages import FORMAT_VERSION, GRAPH, MANIFEST
 from model_store.registry import Registry
 from storage import BlobPath
 from storage.folder import FolderBlobStore
@@ -119,7 +119,8 @@ def flip(content):
 
 def newer(manifest):
     """Seal a manifest as a Dropscore of the year after next might."""
-    body = manifest[: manifest.rindex(b',\n  "seal"')].replace(b'"format_version": 1', b'"format_version": 2')
+    body = manifest[: manifest.rindex(b',\n  "seal"')]
+    body = body.replace(b'"format_version": %d' % FORMAT_VERSION, b'"format_version": %d' % (FORMAT_VERSION + 1))
     return body + b',\n  "seal": "%s"\n}\n' % hashlib.sha256(body).hexdigest().encode()
 
 
