@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,7 @@ from scoring.tally import Tally
 from settings import Settings
 from storage import BlobPath, BlobStore
 from storage.command_line import Store, errors_as_text
+from storage.folder import FolderBlobStore
 from storage.reader import stream
 from storage.writer import StagedWriter
 
@@ -60,7 +61,7 @@ def score(
         }
         path = BlobPath(services.settings.incoming, f"{reference}/{file.name}")
         job = Job(path, reference, Options.from_dict(given))
-        upload(services.blobs, file, job.input)
+        place(services.blobs, file, job.input)
         with progress_bar(file) as progress:
             receipt = run_job(job, services, progress)
         show(receipt, services, output)
@@ -107,6 +108,15 @@ def print_receipt(run_id: str, store: Store = None) -> None:
     """Print a run's receipt, or its plan while it is running, as JSON."""
     with errors_as_text():
         Console().print_json(data=Services.open(Settings.for_command(store)).receipts.status(run_id))
+
+
+def place(blobs: BlobStore, file: Path, target: BlobPath) -> None:
+    """Put a local file where a run reads it: without a copy if the store is a folder of this machine."""
+    if isinstance(blobs, FolderBlobStore):
+        with suppress(OSError):  # this file system, or this user, has no links: copied like anywhere else
+            blobs.link(target, file)
+            return
+    upload(blobs, file, target)
 
 
 def upload(blobs: BlobStore, file: Path, target: BlobPath) -> None:

@@ -121,6 +121,19 @@ class FolderBlobStore:
             _check_conditions(place, if_match, if_none_match)
             return self._replace(place, [data], kept)
 
+    def link(self, path: BlobPath, target: Path) -> None:
+        """Make a blob a link to a file elsewhere on this machine: nothing is copied; OSError where links cannot be.
+
+        It follows the file: once that is changed or gone, so is the blob. The blob's own file is left as it is.
+        """
+        place = self._locate(path)
+        if place.file.resolve() == target.resolve():
+            return
+        with locked(place.lock), _new_file(place) as new:
+            new.symlink_to(target.absolute())
+            _move(place)
+        _forget_metadata(place, except_of=None)
+
     def stage_block(self, path: BlobPath, block_id: str, data: bytes | memoryview) -> None:
         """Keep one block, invisible until committed; staging an id again replaces it."""
         check_block_id(block_id)

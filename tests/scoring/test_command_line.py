@@ -19,7 +19,7 @@ def store(services, monkeypatch) -> str:
 
 
 def test_a_file_is_scored_into_a_folder(store, tmp_path: Path) -> None:
-    """`score` copies the file in, scores it, shows the receipt and copies the result where it was asked to."""
+    """`score` scores the file where it is, shows the receipt and copies the result where it was asked to."""
     source, target = tmp_path / "a{b}[c].csv", tmp_path / "out.csv"
     source.write_bytes(GOOD)
     done = run(app, ["score", str(source), "--model", "churn", "--store", store, "--output", str(target)])

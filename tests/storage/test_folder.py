@@ -13,6 +13,7 @@ from errors import BlobNotFoundError, BlocksMissingError, ConditionFailedError, 
 from settings import Settings
 from storage import ANY_ETAG, BlobPath, QueueMessage, Storage, open_storage
 from storage.files import locked
+from storage.folder import FolderBlobStore
 
 ROOT = Path(__file__).parents[2]
 PATH = BlobPath("incoming", "churn/a.csv")
@@ -353,3 +354,33 @@ def test_receipts_are_not_paths(folder: Storage) -> None:
         with pytest.raises(ConditionFailedError):
             folder.queues.delete("jobs", QueueMessage("1", "", receipt, 1))
     assert folder.blobs.read(PATH) == b"rows"
+
+
+def test_a_link_is_the_file_it_names(root: Path, tmp_path: Path) -> None:
+    """A linked blob is read from the file itself and changes as that does; a write replaces the link alone."""
+    blobs = FolderBlobStore(root)
+    blobs.create_container("incoming")
+    file = tmp_path / "mine.csv"
+    file.write_bytes(b"one")
+    blobs.link(PATH, file)
+    etag = blobs.stat(PATH).etag
+    assert blobs.read(PATH, if_match=etag) == b"one"
+    file.write_bytes(b"three")
+    with pytest.raises(ConditionFailedError):
+        blobs.read(PATH, if_match=etag)
+    blobs.write(PATH, b"ours")
+    assert file.read_bytes() == b"three"
+    blobs.link(PATH, file)
+    file.unlink()
+    with pytest.raises(BlobNotFoundError):
+        blobs.stat(PATH)
+
+
+def test_a_blob_is_not_linked_to_itself(root: Path) -> None:
+    """Linking a blob to its own file leaves it as it is."""
+    blobs = FolderBlobStore(root)
+    blobs.create_container("incoming")
+    blobs.write(PATH, b"rows")
+    blobs.link(PATH, root / "incoming/churn/a.csv")
+    assert not (root / "incoming/churn/a.csv").is_symlink()
+    assert blobs.read(PATH) == b"rows"
