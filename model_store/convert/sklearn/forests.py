@@ -16,6 +16,10 @@ from model_store.convert.sklearn.outputs import Answer, Outputs
 from model_store.convert.sklearn.step import Step
 from model_store.convert.sklearn.trees import Tree, chunked_sum, gather_features, leaf_sum
 
+_CHUNK = 2
+"""Trees per TreeEnsemble node of a regressor, whose trees are large: 8 to 10% faster than ten, as fast as float32
+trees; a single row takes 35 microseconds instead of 15 (100 trees of depth 10)."""
+
 _GROUP = 20
 """Trees whose leaves are looked up together."""
 
@@ -84,7 +88,8 @@ def _mean(step: Step, blocks: Blocks, graph: GraphWriter, sources: Sequence[Any]
     for target in range(outputs.target_count(step.model)):
         trees = [read_tree(source, source.value[:, target, 0]) for source in sources]
         features = gather_features(step, blocks, graph, trees, Precision.WIDENED)
-        answers.append(outputs.regression(graph, _divide(graph, chunked_sum(graph, features, trees), len(trees))))
+        total = chunked_sum(graph, features, trees, chunk=_CHUNK)
+        answers.append(outputs.regression(graph, _divide(graph, total, len(trees))))
     return outputs.several(answers)
 
 

@@ -107,9 +107,11 @@ def leaf_sum(graph: GraphWriter, features: Features, trees: Sequence[Tree]) -> s
     return nodes.write(graph)
 
 
-def chunked_sum(graph: GraphWriter, features: Features, trees: Sequence[Tree], first: float = 0.0) -> str:
-    """Add up leaves, and `first`, in whatever order is fast: [N, 1]."""
-    chunks = [leaf_sum(graph, features, trees[start : start + CHUNK]) for start in range(0, len(trees), CHUNK)]
+def chunked_sum(
+    graph: GraphWriter, features: Features, trees: Sequence[Tree], first: float = 0.0, *, chunk: int = CHUNK
+) -> str:
+    """Add up leaves, and `first`, in whatever order is fast, `chunk` trees per node: [N, 1]."""
+    chunks = [leaf_sum(graph, features, trees[start : start + chunk]) for start in range(0, len(trees), chunk)]
     constants = [graph.constant([[first]], np.float64)] if first else []
     return graph.total([*constants, *chunks])
 
