@@ -5,7 +5,7 @@ PYTHON ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo start test test-frameworks check bench lock clean
+.PHONY: help setup demo start test test-frameworks check models bench lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -45,6 +45,10 @@ check: setup ## Lint, types, import contract
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+models: setup ## Package every kind of model, compare it with its source; writes the table of docs/models.md
+	@test -d $(VENV)-frameworks || { echo "run make test-frameworks first: networks need its environments" >&2; exit 1; }
+	@$(BIN)/python -m benchmarks.models
+
 bench: setup ## Measure, side by side with what people use today; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks.large_csv
 	@$(BIN)/python -m benchmarks.model_graphs
@@ -56,7 +60,6 @@ lock: setup ## Pin all requirements anew, with hashes
 		--custom-compile-command 'make lock' pyproject.toml --extra packaging -c requirements-dev.txt -o requirements.txt
 	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
 		--custom-compile-command 'make lock' pyproject.toml -c requirements-dev.txt -o requirements-serving.txt
-
 	@$(foreach pair,torch:3.11 mlflow:3.12 keras:3.13,$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate \
 		--python-version $(lastword $(subst :, ,$(pair))) --python-platform x86_64-manylinux_2_28 \
 		$(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)") --custom-compile-command 'make lock' \

@@ -8,14 +8,11 @@ its own, in turns. Prints a table, and writes it to benchmarks/RESULTS.md.
 """
 
 import argparse
-import os
-import statistics
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.processes import in_turns
 from benchmarks.results import machine, write_section
 from examples import flights
 
@@ -47,31 +44,6 @@ pandas + joblib, whose memory grows with the file, is measured on the smaller on
 
 {machine}.
 """
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What one process took."""
-
-    wall: float
-    """Seconds."""
-    cpu: float
-    """Seconds, user and system."""
-    peak: float
-    """Megabytes of resident memory at the most."""
-
-
-def measure(command: list[str], log: Path) -> Measurement:
-    """Run a command to its end and measure it; SystemExit, with its output, if it fails."""
-    started = time.perf_counter()
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=HERE.parent)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command} failed:\n{log.read_text('utf-8', 'replace')}")
-    wall = time.perf_counter() - started
-    return Measurement(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
 
 
 def write_rows(megabytes: int) -> tuple[Path, int]:
@@ -126,21 +98,10 @@ def theirs(source: Path) -> list[str]:
     return [sys.executable, "-c", PANDAS, str(source), str(WORK / "pandas.csv"), str(WORK / "flights.joblib")]
 
 
-def in_turns(commands: dict[str, list[str]], rounds: int) -> dict[str, Measurement]:
-    """Run the commands in turns and return their medians."""
-    results: dict[str, list[Measurement]] = {name: [] for name in commands}
-    for turn in range(rounds):
-        for name, command in commands.items():
-            for receipt in (WORK / "store/runs").glob("*/receipt.json"):
-                receipt.unlink()  # or the run would be known as done
-            results[name].append(measure(command, WORK / "log.txt"))
-            print(f"round {turn + 1}: {name}: {results[name][-1].wall:.1f} s", flush=True)
-    return {
-        name: Measurement(
-            *(statistics.median(getattr(m, field) for m in measured) for field in ("wall", "cpu", "peak"))
-        )
-        for name, measured in results.items()
-    }
+def forget() -> None:
+    """Delete receipts: otherwise a run would be known as done."""
+    for receipt in (WORK / "store/runs").glob("*/receipt.json"):
+        receipt.unlink()
 
 
 def main() -> None:
@@ -165,7 +126,8 @@ def main() -> None:
     ):
         source, rows = write_rows(megabytes)
         commands = {"Dropscore": ours(source), "pandas + joblib": theirs(source)}
-        medians = in_turns({name: commands[name] for name in names}, arguments.rounds)
+        chosen = {name: commands[name] for name in names}
+        medians = in_turns(chosen, arguments.rounds, WORK / "log.txt", before=forget)
         first = medians["Dropscore"]
         table += [
             f"| {source.stat().st_size / 1e6:,.0f} MB | {rows:,} | {name} | {m.wall:.1f} | {m.cpu:.1f} | "

@@ -27,9 +27,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-NUMBERS = [f"number_{place}" for place in range(20)]
-TEXTS = {"plan": 3, "channel": 8, "region": 40, "product": 200}
-"""The text columns and how many categories each has."""
+from benchmarks.rows import NUMBERS, TEXTS, training_rows
+from benchmarks.rows import target as make_target
 
 TRAINING_ROWS = 20_000
 
@@ -47,25 +46,6 @@ class Case:
     """Return the stock converter's graph in float32, or None if it makes none."""
 
 
-def make_rows(count: int, seed: int) -> pd.DataFrame:
-    """Return rows of 20 numeric and 4 string columns, 2% of each null."""
-    random = np.random.default_rng(seed)
-    frame = pd.DataFrame(random.normal(size=(count, len(NUMBERS))), columns=NUMBERS)
-    for name, categories in TEXTS.items():
-        frame[name] = np.array([f"{name} {place}" for place in range(categories)])[
-            np.minimum(random.geometric(2.5 / categories if categories > 3 else 0.5, count) - 1, categories - 1)
-        ]
-    return frame.mask(random.random(frame.shape) < 0.02)
-
-
-def make_target(rows: pd.DataFrame) -> Any:
-    """Return a number for each row that a model can learn something of."""
-    numbers = rows[NUMBERS].fillna(0.0).to_numpy()
-    texts = sum(rows[name].str.len().fillna(5).to_numpy() - rows[name].str.len().mean() for name in TEXTS)
-    noise = np.random.default_rng(2).normal(size=len(rows))
-    return numbers @ np.linspace(-1, 1, len(NUMBERS)) + numbers[:, 0] * numbers[:, 1] + texts / 2 + noise
-
-
 def _pipeline(estimator: Any, *, one_hot: bool) -> Pipeline:
     """Put the usual preparation before an estimator: scaled and one-hot, or as it is and ordinal."""
     fill = SimpleImputer(strategy="constant", fill_value="missing")
@@ -80,7 +60,7 @@ def _pipeline(estimator: Any, *, one_hot: bool) -> Pipeline:
 
 def _train(make: Callable[[], Any], *, one_hot: bool) -> tuple[Any, pd.DataFrame]:
     estimator = make()
-    rows = make_rows(TRAINING_ROWS, seed=0)
+    rows = training_rows(TRAINING_ROWS)
     values = make_target(rows)
     target = (values > np.median(values)).astype(np.int64) if is_classifier(estimator) else values
     return _pipeline(estimator, one_hot=one_hot).fit(rows, target), rows

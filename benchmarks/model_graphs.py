@@ -23,8 +23,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.model_families import CASES, NUMBERS, TEXTS, Case, make_rows
+from benchmarks.model_families import CASES, Case
 from benchmarks.results import machine, write_section
+from benchmarks.rows import NUMBERS, TEXTS, make_rows
 from errors import EstimatorInvalidError
 from model_store.comparison import compare
 from model_store.convert import convert
