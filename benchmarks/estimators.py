@@ -51,7 +51,17 @@ class Case:
         model = globals()[self.prepared](self.make())
         if self.answers == "clusters or outliers":
             return model.fit(sample), sample
-        return model.fit(sample, TARGETS[self.answers](sample)), sample
+        target = TARGETS[self.answers](sample)
+        if self.framework == "XGBoost" and self.answers in _CLASSES:
+            target = _places(target)
+        return model.fit(sample, target), sample
+
+
+def _places(labels: Any) -> Any:
+    """Return 0, 1, ... for labels, which is all that XGBoost takes."""
+    import numpy as np  # noqa: PLC0415  # heavy, and only here
+
+    return np.unique(labels, return_inverse=True)[1]
 
 
 def _two_numbers(rows: "pd.DataFrame") -> Any:

@@ -113,6 +113,9 @@ def batches(case: Case, conversion: Any, size: int) -> Iterator[Any]:
     columns = conversion.signature.inputs
     for start in range(0, case.rows, size):
         frame = data.make_rows(min(size, case.rows - start), seed=1000 + start)
+        for column in columns:
+            if not column.nullable:  # scoring rejects a null there
+                frame[column.name] = frame[column.name].fillna(0.0)
         arrays = [pa.Array.from_pandas(frame[column.name]).cast(column.type.arrow) for column in columns]
         yield pa.RecordBatch.from_arrays(arrays, schema=conversion.signature.input_schema)
 
@@ -164,7 +167,7 @@ def in_a_process(number: int) -> Measurement:
 
 def write_page(measured: dict[str, dict[str, Any]]) -> None:
     """Write the table into docs/models.md, between its two marks."""
-    known = [Measurement(**entry["measured"]) for entry in measured.values()]
+    known = [Measurement(**measured[name]["measured"]) for name in map(_key, CASES) if name in measured]
     lines = [HEAD, "|---|---|---|---|---|---|---|---|---|"]
     for framework in dict.fromkeys(m.framework for m in known):
         lines += [_line(m) for m in known if m.framework == framework]
@@ -173,6 +176,10 @@ def write_page(measured: dict[str, dict[str, Any]]) -> None:
     _, _, after = rest.partition(END)
     table = "\n".join([BEGIN, "", *lines, "", *(f"Measured {machine}." for machine in machines), END])
     PAGE.write_text(before + table + after, "utf-8")
+
+
+def _key(case: Case) -> str:
+    return f"{case.framework}/{case.name}/{case.answers}"
 
 
 def _line(m: Measurement) -> str:
@@ -217,7 +224,7 @@ def main() -> None:
         result = in_a_process(number)
         print(f"{_line(result)} {time.perf_counter() - started:.0f} s", flush=True)
         measured = json.loads(MEASURED.read_text("utf-8")) if MEASURED.exists() else {}
-        measured[f"{case.framework}/{case.name}/{case.answers}"] = {"measured": asdict(result), "machine": machine}
+        measured[_key(case)] = {"measured": asdict(result), "machine": machine}
         MEASURED.write_text(json.dumps(measured, indent=1) + "\n", "utf-8")
     write_page(measured)
 
