@@ -5,8 +5,10 @@ import platform
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, ZipInfo
 
 import pyarrow as pa
 import yaml
@@ -19,6 +21,9 @@ MLFLOW_VERSION = "3.17.2"
 
 _LOADER = Path(__file__).parent / "convert" / "dropscore_pyfunc.py"
 """The code that MLflow opens a package with; it is copied into each and never imported here."""
+
+_LOADER_ARCHIVE = f"{_LOADER.stem}.zip"
+"""Python imports from an archive without leaving compiled files beside it, which no package may hold."""
 
 _SERVED_WITH = ("numpy", "onnxruntime")
 """What opening the model needs besides MLflow and onnx: the versions that the graph was checked with."""
@@ -49,7 +54,7 @@ def mlflow_files(
                 "providers": ["CPUExecutionProvider"],
             },
             "python_function": {
-                "code": ".",  # MLflow looks for the loader in the package itself
+                "code": _LOADER_ARCHIVE,  # what MLflow puts on Python's path
                 "data": ".",
                 "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
                 "loader_module": _LOADER.stem,
@@ -83,8 +88,18 @@ def mlflow_files(
         "conda.yaml": _yaml(conda),
         "python_env.yaml": _yaml(python_env),
         "input_example.json": _dataframe_split(example),
-        _LOADER.name: _LOADER.read_bytes(),
+        _LOADER_ARCHIVE: _loader_archive(),
     }
+
+
+def _loader_archive() -> bytes:
+    """Return the loader as an archive, always the same bytes."""
+    archive = BytesIO()
+    entry = ZipInfo(_LOADER.name)  # of 1980, and stored as it is
+    entry.create_system = 3  # wherever it is made
+    with ZipFile(archive, "w") as file:
+        file.writestr(entry, _LOADER.read_bytes())
+    return archive.getvalue()
 
 
 def read_mlmodel(mlmodel: bytes) -> dict[str, str]:

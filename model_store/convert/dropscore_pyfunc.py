@@ -1,7 +1,8 @@
-"""Opens the model beside this file for mlflow.pyfunc.
+"""Opens a package for mlflow.pyfunc.
 
-A copy of this file is in every package; it imports nothing of Dropscore. MLflow's own loader of ONNX models writes
-a null text as "None" or "nan", which data may hold as well, and cannot read the string columns of pandas 3.
+A copy of this file is in every package, in an archive; it imports nothing of Dropscore. MLflow's own loader of ONNX
+models writes a null text as "None" or "nan", which data may hold as well, and cannot read the string columns of
+pandas 3.
 """
 
 import json

@@ -19,7 +19,7 @@ FILES = {
     "MLmodel",
     "conda.yaml",
     "dropscore.json",
-    "dropscore_pyfunc.py",
+    "dropscore_pyfunc.zip",
     "input_example.json",
     "model.onnx",
     "python_env.yaml",
