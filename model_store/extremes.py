@@ -20,6 +20,9 @@ from model_store.trials import even_rows
 _ROWS = 3
 """Rows of the sample that each magnitude is tried in."""
 
+_STEPS = 30
+"""Magnitudes that are tried between the last that agrees and the first that does not."""
+
 _WHOLE = {ColumnType.LONG: 2.0**63, ColumnType.INTEGER: 2.0**31}
 _FLOATS = {ColumnType.DOUBLE, ColumnType.FLOAT}
 
@@ -52,24 +55,34 @@ def narrow_limits(
     tolerance, or the tolerance times the answer where that is above 1.
     """
 
-    def narrowed(column: Column) -> Column:
-        if column.type not in {*_FLOATS, *_WHOLE}:
-            return column
-        reach = _reach(sample[column.name])
-        magnitudes = _magnitudes(column, reach)
+    def differing(column: Column, magnitudes: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+        """Return at which magnitudes any answer is off; None where the source itself refuses one of them."""
         rows = _rows(sample, column, magnitudes)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of overflows, which is what is asked about
                 theirs = source(rows)
         except Exception:  # what the source itself refuses has no answer to agree with
-            return column
+            return None
         ours = predict(rows.combine_chunks().to_batches()[0])
         off = _off(theirs, ours, classifier=classifier, tolerance=tolerance)
-        off = off.reshape(2 * _ROWS, -1).any(axis=0)
-        if not off.any():
+        at: NDArray[np.bool_] = off.reshape(2 * _ROWS, -1).any(axis=0)
+        return at
+
+    def narrowed(column: Column) -> Column:
+        if column.type not in {*_FLOATS, *_WHOLE}:
             return column
-        return replace(column, limit=float(max([reach, *magnitudes[: int(np.argmax(off))]])))
+        reach = _reach(sample[column.name])
+        magnitudes = _magnitudes(column, reach)
+        off = differing(column, magnitudes)
+        if off is None or not off.any():
+            return column
+        first = int(np.argmax(off))
+        last = float(max([reach, *magnitudes[:first]]))
+        between = _between(last, float(magnitudes[first]))  # or ordinary rows would be lost to the ladder's steps
+        if len(between) and (off := differing(column, between)) is not None:
+            last = float(max([last, *between[: int(np.argmax([*off, True]))]]))
+        return replace(column, limit=last)
 
     return replace(signature, inputs=tuple(narrowed(column) for column in signature.inputs))
 
@@ -87,6 +100,17 @@ def _magnitudes(column: Column, reach: float) -> NDArray[np.float64]:
     if column.type is ColumnType.FLOAT:
         tried = np.unique(tried[(tried <= np.finfo(np.float32).max) | np.isinf(tried)])
     return tried[(tried > reach) & (tried <= end)]
+
+
+def _between(last: float, first: float) -> NDArray[np.float64]:
+    """Return magnitudes between the last that agrees and the first that does not, evenly by their logarithms.
+
+    None below infinity: there the last is the largest number already.
+    """
+    if np.isinf(first):
+        return np.zeros(0)
+    powers = np.linspace(np.log2(last), np.log2(first), _STEPS + 2)[1:-1]
+    return np.clip(np.exp2(np.minimum(powers, 1023.0)), last, first)  # 2 ** 1024 is no double any more
 
 
 def _rows(sample: pa.Table, column: Column, magnitudes: NDArray[np.float64]) -> pa.Table:

@@ -32,14 +32,16 @@ def test_a_graph_that_agrees_everywhere_has_no_limits(conversion, tmp_path):
     assert limits(conversion, tmp_path, conversion.predict) == {}
 
 
-def test_the_limit_is_the_last_magnitude_that_agrees(conversion, tmp_path):
+def test_the_limit_is_near_where_the_answers_part(conversion, tmp_path):
     """Where the source goes another way from some magnitude on, of either sign, larger cells are not taken."""
 
     def source(rows: pa.Table) -> pa.Table:
         strange = rows["age"].to_numpy() < -1e9
         return conversion.predict(rows.set_column(0, "age", pa.array(np.where(strange, 30.0, rows["age"]))))
 
-    assert limits(conversion, tmp_path, source) == {"age": 1e8}
+    found = limits(conversion, tmp_path, source)
+    assert found.keys() == {"age"}
+    assert 0.8e9 < found["age"] <= 1e9
 
 
 def test_integers_have_limits_as_well(conversion, tmp_path):
@@ -51,7 +53,19 @@ def test_integers_have_limits_as_well(conversion, tmp_path):
         odd = np.where(strange, 0.123, answers["probability_leave"])
         return answers.set_column(1, answers.schema.field(1), pa.array(odd))
 
-    assert limits(conversion, tmp_path, source) == {"visits": 1e15}
+    found = limits(conversion, tmp_path, source)
+    assert found.keys() == {"visits"}
+    assert 0.7e16 < found["visits"] <= 1e16
+
+
+def test_a_difference_at_infinity_leaves_all_finite_numbers(conversion, tmp_path):
+    """Where only infinities get other answers, no finite cell is lost."""
+
+    def source(rows: pa.Table) -> pa.Table:
+        strange = np.isinf(rows["age"].to_numpy())
+        return conversion.predict(rows.set_column(0, "age", pa.array(np.where(strange, 30.0, rows["age"]))))
+
+    assert limits(conversion, tmp_path, source) == {"age": np.finfo(np.float64).max}
 
 
 def test_numbers_like_the_samples_are_never_narrowed_away(hand_conversion, tmp_path):
