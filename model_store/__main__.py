@@ -1,5 +1,6 @@
 """The registry of models: add a trained one, see, compare and check what is there, move aliases."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,10 +19,10 @@ from model_store.commands.terminal import Name, Reference, console, open_registr
 from model_store.convert.loading import is_model_folder
 from model_store.convert.mlflow_folder import is_mlflow_folder, read_example
 from model_store.convert.options import Meaning, ModelOptions, read_labels
-from model_store.packages import PackageInfo
+from model_store.packages import FAST_EQUAL, PackageInfo
 from model_store.reference import DEFAULT_ALIAS, check_alias, check_name
 from model_store.registry import ModelVersion, Registry
-from model_store.signature import ColumnType, Override
+from model_store.signature import Column, ColumnType, Override
 from storage.command_line import Store, errors_as_text
 
 THREE_COMMANDS = """From a fitted pipeline to a served model, three commands:
@@ -33,6 +34,9 @@ THREE_COMMANDS = """From a fitted pipeline to a served model, three commands:
 3. python -m scoring score new.csv --model churn (or start the app and drop the file).
 
 Later versions: `add` again, `diff churn churn@2 new.csv`, then `alias churn champion 2`."""
+
+TEXTS_SHOWN = 5
+"""Texts that `show` lists of a column that takes no others."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -137,17 +141,21 @@ def show(reference: Reference, store: Store = None) -> None:
             ("from", ", ".join(f"{library} {number}" for library, number in info.versions.items())),
             ("labels", describe_labels(info)),
             ("parity", describe_parity(info)),
+            ("not compared", ", ".join(info.parity.refused) or "nothing: the source answered every row"),
+            ("fast graph", describe_fast_graph(info)),
             ("size", f"{info.size:,} bytes"),
             ("versions", ", ".join(str(number) for number in registry.numbers(version.name))),
             ("aliases", aliases(registry, version.name) or "none"),
         ):
             facts.add_row(fact, escape(value))
         console.print(facts)
-        columns = Table("", "column", "type", "nulls")
+        columns = Table("", "column", "type", "nulls", "takes")
         for column in info.signature.inputs:
-            columns.add_row("in", escape(column.name), column.type.value, "allowed" if column.nullable else "no")
+            nulls = "allowed" if column.nullable else "no"
+            takes = escape(describe_cells(column))
+            columns.add_row("in", escape(column.name), column.type.value, nulls, takes)
         for column in info.signature.outputs:
-            columns.add_row("out", escape(column.name), column.type.value, "")
+            columns.add_row("out", escape(column.name), column.type.value, "", "")
         console.print(columns)
 
 
@@ -235,6 +243,28 @@ def describe_parity(info: PackageInfo) -> str:
     flips = f"{parity.label_flips} label flips, " if labelled else ""
     given = "" if parity.given is None else f" ({parity.given:,} of the sample)"
     return f"checked on {parity.rows:,} rows{given}: {flips}largest difference {parity.max_abs_difference:.2g}"
+
+
+def describe_fast_graph(info: PackageInfo) -> str:
+    """Say whether a model is served with codes instead of texts, and if not, why."""
+    if info.parity.fast is None:
+        return "none: the model reads no texts that codes could stand for"
+    if info.parity.fast == FAST_EQUAL:
+        return "served: it gives the very answers of the portable graph"
+    return f"left out: {info.parity.fast}"
+
+
+def describe_cells(column: Column) -> str:
+    """Say which cells of an input column are scored; rows with others are rejected."""
+    if column.allowed is not None:
+        more = len(column.allowed) - TEXTS_SHOWN
+        shown = ", ".join(repr(text) for text in column.allowed[:TEXTS_SHOWN])
+        return f"only {shown}" + (f" and {more:,} more" if more > 0 else "")
+    if column.limit is None:
+        return "any"
+    if column.limit == sys.float_info.max:
+        return "any finite number"
+    return f"-{column.limit:.3g} to {column.limit:.3g}"
 
 
 def tell_champion(registry: Registry, version: ModelVersion) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -18,6 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from model_store.model import Model
 from model_store.packages import GRAPH
+from model_store.packaging import build_package
 from model_store.registry import Registry
 from storage.folder import FolderBlobStore
 
@@ -132,6 +134,32 @@ def test_show_tells_all_there_is(run, packages, tmp_path):
     ):
         assert text in out
     assert not (tmp_path / ".dropscore").exists()
+
+
+def test_show_tells_which_cells_are_taken_and_what_was_not_compared(run, hand_conversion, tmp_path):
+    """Limits, the only texts, what the source refused and the fast graph's fate are there to read."""
+    conversion = hand_conversion()
+    age, visits, member, plan = conversion.signature.inputs
+    plan = replace(plan, allowed=("basic", "plus", "pro"))
+    limited = replace(conversion.signature, inputs=(replace(age, limit=1000.0), visits, member, plan))
+
+    def source(rows: pa.Table) -> pa.Table:
+        if not set(rows["plan"].to_pylist()) <= {*plan.allowed, None}:
+            raise ValueError(rows.num_rows)
+        return conversion.predict(rows)
+
+    build_package(replace(conversion, signature=limited, predict=source), tmp_path / "package")
+    run("add", "churn", tmp_path / "package")
+    code, out, _ = run("show", "churn")
+    assert code == 0
+    shown = " ".join(out.split())
+    for text in (
+        "-1e+03 to 1e+03",
+        "only 'basic', 'plus', 'pro'",
+        "an unseen category in 'plan'",
+        "it gives the very answers of the portable graph",
+    ):
+        assert text in shown
 
 
 def test_the_environment_names_the_store(run, packages, tmp_path, monkeypatch):
