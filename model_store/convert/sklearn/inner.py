@@ -1,6 +1,6 @@
 """An estimator inside of another one: its answer in the form that the outer one works with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -108,13 +108,6 @@ class Inner:
         if self.classes.dtype.kind not in "biuf":
             raise final(self.step).refuse("predicts texts, which the estimator around it cannot calculate with")
         return self.classes.astype(np.float64)
-
-
-def convert_all(
-    step: Step, estimators: Sequence[tuple[str, Any]], blocks: Blocks, graph: GraphWriter, predict: Predict
-) -> list[Inner]:
-    """Convert estimators, by their names in `step`, on the same columns."""
-    return [Inner.of(step.inner(name, model), blocks, graph, predict) for name, model in estimators]
 
 
 def spread(graph: GraphWriter, inner: Inner, tensor: str, classes: NDArray[Any]) -> str:
