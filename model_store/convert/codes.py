@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from model_store.convert.conversion import CodedGraph
-from model_store.convert.graph import ML
+from model_store.convert.graph import ML, serialise
 from model_store.signature import Column, ColumnType, Signature
 
 MAX_CATEGORIES = 100_000
@@ -47,7 +47,7 @@ def encode_strings(graph: bytes, signature: Signature, null_text: str) -> CodedG
     if not categories:
         return None
     coding.tidy()
-    return CodedGraph(model.SerializeToString(deterministic=True), categories)
+    return CodedGraph(serialise(model), categories)
 
 
 @dataclass(frozen=True)

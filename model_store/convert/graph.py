@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from errors import EstimatorInvalidError
 from model_store.signature import Column, ColumnType
 
 # What ONNX Runtime 1.20 and newer load; ai.onnx.ml 5 is the first with tree ensembles in double.
@@ -25,6 +27,18 @@ ELEMENT = {
     ColumnType.STRING: TensorProto.STRING,
     ColumnType.DATETIME: TensorProto.INT64,
 }
+
+
+def serialise(model: onnx.ModelProto) -> bytes:
+    """Return a graph's bytes, the same for the same graph; EstimatorInvalidError above the 2 GB ONNX can hold."""
+    try:
+        content: bytes = model.SerializeToString(deterministic=True)
+    except EncodeError as error:
+        raise EstimatorInvalidError(
+            "the model's graph is larger than 2 GB, which ONNX cannot hold in one file: fit fewer or smaller "
+            "trees, or a network of fewer weights"
+        ) from error
+    return content
 
 
 class GraphWriter:

@@ -20,7 +20,7 @@ from model_store.convert.answers import Answers
 from model_store.convert.conversion import NULL_TEXT, Conversion
 from model_store.convert.embedding import fill_place, leave_place
 from model_store.convert.feeds import Feed
-from model_store.convert.graph import GraphWriter
+from model_store.convert.graph import GraphWriter, serialise
 from model_store.convert.options import ModelOptions
 from model_store.convert.sample import column_type
 from model_store.signature import Column, ColumnType, Override, Signature
@@ -231,8 +231,7 @@ def _write(network: Network, signature: Signature, answers: Answers, kinds: Sequ
     answers.write(graph, inner, kinds)
     whole = graph.model()
     fill_place(whole, model)
-    content: bytes = whole.SerializeToString(deterministic=True)
-    return content
+    return serialise(whole)
 
 
 def _check_batches(graph: bytes, network: Network, rows: pa.Table) -> None:

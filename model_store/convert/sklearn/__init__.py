@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from errors import EstimatorInvalidError, SampleInvalidError
 from model_store.convert import boosters
 from model_store.convert.conversion import NULL_TEXT, Conversion
-from model_store.convert.graph import GraphWriter
+from model_store.convert.graph import GraphWriter, serialise
 from model_store.convert.sklearn import estimators
 from model_store.convert.sklearn.features import source_columns
 from model_store.convert.sklearn.inference import check_cells, infer_signature
@@ -49,7 +49,7 @@ def convert_sklearn(estimator: object, sample: pd.DataFrame, overrides: Mapping[
         return source.predict(rows, signature)
 
     return Conversion(
-        graph=graph.model().SerializeToString(deterministic=True),
+        graph=serialise(graph.model()),
         signature=signature,
         null_text=NULL_TEXT,
         labels=outputs.labels,
