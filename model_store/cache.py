@@ -111,7 +111,10 @@ class ModelCache:
             mine.set_exception(error)
             raise
         mine.set_result(model)
-        self._disk.trim(keep=self._held())
+        try:
+            self._disk.trim(keep=self._held())
+        except OSError:  # the model is there all the same; the next load tries again
+            log.warning("the disk cache could not be trimmed", exc_info=True)
         return model
 
     def current(self, reference: ModelReference | str) -> Served:
@@ -151,6 +154,9 @@ class ModelCache:
             raise opened.error
         served = Served(found.version, opened)
         with self._lock:
+            known = self._posts.get(wanted)
+            if known is not None and known.until > found.until:  # another thread was later, and so knows better
+                return known.served
             self._posts[wanted] = _Post(served, found.until)
             if len(self._posts) > MODELS_OPEN:
                 self._posts.popitem(last=False)

@@ -9,6 +9,7 @@ import pytest
 import model_store.cache
 from errors import ModelNotFoundError, PackageInvalidError
 from model_store.cache import ModelCache
+from model_store.disk_cache import DiskCache
 from model_store.packages import GRAPH
 from model_store.registry import Registry
 from storage import BlobPath
@@ -165,3 +166,15 @@ def test_the_same_content_under_two_names_is_one_model(registry, folder, package
     registry.add("twin", packages(-2.0))
     assert cache.load(cache.resolve("twin")) is cache.load(cache.resolve("churn@1"))
     assert registry.fetched == 1
+
+
+def test_a_disk_that_cannot_be_trimmed_fails_no_load(registry, folder, monkeypatch, caplog):
+    """The model is open by then: what went wrong with the disk is logged."""
+
+    def refuse(*_, **__):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(DiskCache, "trim", refuse)
+    models = ModelCache(registry, folder, 30)
+    assert models.load(models.resolve("churn@1")).digest == registry.resolve("churn@1").digest
+    assert "could not be trimmed" in caplog.text
