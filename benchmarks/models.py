@@ -5,7 +5,7 @@ opened as a serving process opens it, and compared with its source on up to a mi
 on. Networks run in the environments of `make test-frameworks`, which has to have run. Rows/s are of one thread,
 feeding ONNX Runtime included, medians of 5 rounds in turns.
 
-    python -m benchmarks.models [NAME ...]      # cases whose name holds one of these; without, all
+    python -m benchmarks.models [NAME ...]      # cases whose framework or name holds one of these; without, all
     python -m benchmarks.models --write         # only write docs/models.md anew from what was measured
 """
 
@@ -68,6 +68,8 @@ class Measurement:
     note: str
     """What is off and why; the error of a model that is refused."""
     versions: str
+    machine: str
+    """When, on what, and on which Python."""
 
 
 def measure(case: Case) -> Measurement:
@@ -78,7 +80,8 @@ def measure(case: Case) -> Measurement:
     from model_store.packages import GRAPH  # noqa: PLC0415  # as above
     from model_store.packaging import build_package  # noqa: PLC0415  # as above
 
-    nothing = Measurement(case.name, case.framework, case.answers, case.prepared, 0, 0, 0, 0, 0, "", "")
+    machine = f"{dt.datetime.now(dt.UTC):%Y-%m-%d} on {platform.machine()}, Python {platform.python_version()}"
+    nothing = Measurement(case.name, case.framework, case.answers, case.prepared, 0, 0, 0, 0, 0, "", "", machine)
     estimator, sample = case.fit()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / "package"
@@ -167,14 +170,19 @@ def in_a_process(number: int) -> Measurement:
 
 def write_page(measured: dict[str, dict[str, Any]]) -> None:
     """Write the table into docs/models.md, between its two marks."""
-    known = [Measurement(**measured[name]["measured"]) for name in map(_key, CASES) if name in measured]
+    known = [Measurement(**measured[name]) for name in map(_key, CASES) if name in measured]
     lines = [HEAD, "|---|---|---|---|---|---|---|---|---|"]
     for framework in dict.fromkeys(m.framework for m in known):
         lines += [_line(m) for m in known if m.framework == framework]
-    machines = sorted({entry["machine"] for entry in measured.values()})
+    machines = {
+        machine: ", ".join(dict.fromkeys(m.framework for m in known if m.machine == machine))
+        for machine in sorted({m.machine for m in known})
+    }
     before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    table = "\n".join([BEGIN, "", *lines, "", *(f"Measured {machine}." for machine in machines), END])
+    table = "\n".join(
+        [BEGIN, "", *lines, "", *(f"- {names}: measured {machine}." for machine, names in machines.items()), END]
+    )
     PAGE.write_text(before + table + after, "utf-8")
 
 
@@ -214,17 +222,17 @@ def main() -> None:
         else [
             number
             for number, case in enumerate(CASES)
-            if not arguments.names or any(name.lower() in case.name.lower() for name in arguments.names)
+            if not arguments.names
+            or any(name.lower() in f"{case.framework}: {case.name}".lower() for name in arguments.names)
         ]
     )
-    machine = f"{dt.datetime.now(dt.UTC):%Y-%m-%d} on {platform.machine()}, Python {platform.python_version()}"
     for number in chosen:
         case = CASES[number]
         started = time.perf_counter()
         result = in_a_process(number)
         print(f"{_line(result)} {time.perf_counter() - started:.0f} s", flush=True)
         measured = json.loads(MEASURED.read_text("utf-8")) if MEASURED.exists() else {}
-        measured[_key(case)] = {"measured": asdict(result), "machine": machine}
+        measured[_key(case)] = asdict(result)
         MEASURED.write_text(json.dumps(measured, indent=1) + "\n", "utf-8")
     write_page(measured)
 
