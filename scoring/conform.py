@@ -55,11 +55,12 @@ def check_columns(signature: Signature, schema: pa.Schema, file: str, *, hint: s
 def conform(columns: Mapping[str, pa.Array], signature: Signature, rows: int, rejects: Rejects) -> pa.RecordBatch:
     """Return `rows` rows in the signature's input schema; cells that do not fit are added to `rejects`.
 
+    Strings may come as dictionaries of strings, and stay that: what is looked up is looked up once for each text.
     `columns` holds arrays of any type that `check_columns` lets through. Values are only converted where nothing is
     lost. Rejected rows are still in the batch, with nulls or whatever they held: filter them out before scoring.
     """
     arrays = [_column(columns, column, rows, rejects) for column in signature.inputs]
-    return pa.RecordBatch.from_arrays(arrays, schema=signature.input_schema)
+    return pa.RecordBatch.from_arrays(arrays, [column.name for column in signature.inputs])
 
 
 def _column(columns: Mapping[str, pa.Array], column: Column, rows: int, rejects: Rejects) -> pa.Array:
@@ -69,14 +70,15 @@ def _column(columns: Mapping[str, pa.Array], column: Column, rows: int, rejects:
         array = columns[column.name]
         if pa.types.is_integer(column.type.arrow) and pa.types.is_floating(array.type):
             array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)  # pandas' way to say null
-        if array.type != column.type.arrow:
+        if array.type != column.type.arrow and not (column.type is ColumnType.STRING and _is_coded(array)):
             array, lost = cast(array, column.type.arrow)
             if lost.any():
                 rejects.add_all(lost, type_fault(column))
     if not column.nullable:
         # A NaN is as missing as a null to every model that takes neither.
-        empty = pc.is_null(array, nan_is_null=True)
-        if pc.any(empty).as_py():
+        floating = pa.types.is_floating(array.type)
+        empty = pc.is_null(array, nan_is_null=True) if array.null_count or floating else None
+        if empty is not None and pc.any(empty).as_py():
             message = "the value is missing where the model takes none"
             rejects.add_all(empty.to_numpy(zero_copy_only=False), Fault(NULL, column.name, message))
     if column.limit is not None:
@@ -106,7 +108,10 @@ def _check_range(array: pa.Array, column: Column, limit: float, rejects: Rejects
 
 
 def _check_categories(array: pa.Array, column: Column, allowed: Sequence[str], rejects: Rejects) -> None:
-    known = pc.is_in(array, value_set=pa.array([*allowed, None], array.type))
+    texts = array.dictionary if pa.types.is_dictionary(array.type) else array
+    known = pc.is_in(texts, value_set=pa.array([*allowed, None], texts.type))
+    if pa.types.is_dictionary(array.type):
+        known = pc.fill_null(known.take(array.indices), True)
     if not pc.all(known).as_py():
         message = "the value is none of those the model was trained on, and it takes no others"
         unknown = pc.invert(known).to_numpy(zero_copy_only=False)
@@ -157,6 +162,12 @@ def _mark_castable(values: pa.Array, target: pa.DataType, fits: np.ndarray, star
             middle = (start + stop) // 2
             _mark_castable(values, target, fits, start, middle)
             _mark_castable(values, target, fits, middle, stop)
+
+
+def _is_coded(array: pa.Array) -> bool:
+    """Say whether an array is a dictionary of strings whose only nulls are its indices'."""
+    kind = array.type
+    return bool(pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)) and not array.dictionary.null_count
 
 
 def _named(names: list[str], most: int = 5) -> str:

@@ -2,7 +2,8 @@
 
 Three ways, each tried where the one before it fails for the block, and each giving a good cell the same value:
 
-1. pyarrow parses the block straight into the signature's types;
+1. pyarrow parses the block straight into the signature's types, with an empty cell as the only null: that is
+   quicker than all NULL_SPELLINGS, which are tried next;
 2. where some cell does not convert, pyarrow parses the needed columns as text, and each column is converted on its
    own, which finds the bad cells;
 3. where some record has the wrong number of fields or a needed cell is not UTF-8, Python's csv module takes records
@@ -26,6 +27,9 @@ from scoring.csv_header import BOM, Header, split
 from scoring.csv_records import Records
 from scoring.options import NULL_SPELLINGS, CsvOptions
 from scoring.rejects import Fault, Rejects
+
+_CODED = pa.dictionary(pa.int32(), pa.string())
+"""What a column of categories is parsed to: each distinct text is then looked at once a block."""
 
 # csv refuses fields of more than 128 KiB by default; a record's length is bounded before it comes here.
 csv.field_size_limit(2**31 - 1)
@@ -51,6 +55,8 @@ class CellReader:
         self._options = options
         self._needed = [c for c in signature.inputs if c.name in header.names]
         self._kept = list(kept)
+        self._spelled = False
+        """Whether a block has had other nulls than empty cells: the next ones are likely to have them too."""
 
     def read(self, records: Records) -> Cells:
         """Return the block's cells; nothing in a block raises, faults are rejects."""
@@ -58,11 +64,14 @@ class CellReader:
         kept = set(self._kept)
         # A column that is kept and needed is parsed as text: its text is not always that of its value.
         types = {
-            c.name: pa.string() if c.name in kept else c.type.arrow for c in self._needed
+            c.name: pa.string() if c.name in kept else _CODED if c.categories else c.type.arrow for c in self._needed
         } | {name: pa.string() for name in kept}  # fmt: skip
-        columns = self._parse(records, types)
+        columns = None if self._spelled else self._parse(records, types, [""])
         if columns is None:
-            columns = self._parse(records, dict.fromkeys(types, pa.string()))
+            columns = self._parse(records, types, NULL_SPELLINGS)
+            self._spelled = self._spelled or columns is not None
+        if columns is None:
+            columns = self._parse(records, dict.fromkeys(types, pa.string()), [""])
         if columns is None:
             columns = self._take_apart(records, list(types), rejects)
         arrays = {}
@@ -73,8 +82,10 @@ class CellReader:
         batch = conform(arrays, self._signature, len(records), rejects)
         return Cells(batch, {name: columns[name] for name in self._kept}, rejects)
 
-    def _parse(self, records: Records, types: Mapping[str, pa.DataType]) -> dict[str, pa.Array] | None:
-        """Parse by pyarrow; None if any cell or record does not fit."""
+    def _parse(
+        self, records: Records, types: Mapping[str, pa.DataType], nulls: Sequence[str]
+    ) -> dict[str, pa.Array] | None:
+        """Parse by pyarrow; None if any cell or record does not fit. Texts are never null here."""
         # Columns go by number: a file may use a name twice where the model does not look.
         index = {name: str(self._header.index(name)) for name in types}
         if not index:
@@ -88,13 +99,13 @@ class CellReader:
         )
         parse = arrow_csv.ParseOptions(
             delimiter=self._options.delimiter,
-            quote_char=self._options.quote or False,
+            quote_char=records.quoted and self._options.quote,  # without quotes pyarrow has a quicker parser
             newlines_in_values=records.quoted,
         )
         convert = arrow_csv.ConvertOptions(
             include_columns=list(index.values()),
             column_types={index[name]: kind for name, kind in types.items()},
-            null_values=list(NULL_SPELLINGS),
+            null_values=list(nulls),
             strings_can_be_null=False,
         )
         try:
@@ -136,6 +147,8 @@ def _convert(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, np.ndarray]:
     fits = np.zeros(len(array), bool)
     if array.type == kind.arrow and kind is not ColumnType.STRING:
         return array, fits
+    if pa.types.is_dictionary(array.type):
+        return _coded(array), fits
     array = pc.if_else(pc.is_in(array, value_set=_nulls()), pa.scalar(None, pa.string()), array)
     if kind is ColumnType.STRING:
         return array, fits
@@ -144,6 +157,16 @@ def _convert(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, np.ndarray]:
         # pandas writes whole numbers with a gap among them as 3.0: the same value, so nothing is lost.
         array = pc.replace_substring_regex(array, r"^\+?(-?\d+)\.0*$", r"\1")
     return cast(array, kind.arrow)
+
+
+def _coded(array: pa.Array) -> pa.Array:
+    """Return a dictionary of texts with null where the text is a null's spelling."""
+    spelled = pc.is_in(array.dictionary, value_set=_nulls())
+    if not pc.any(spelled).as_py():
+        return array
+    places = np.arange(len(spelled), dtype=np.int32)
+    indices = pa.array(places, mask=spelled.to_numpy(zero_copy_only=False)).take(array.indices)
+    return pa.DictionaryArray.from_arrays(indices, array.dictionary)
 
 
 def _is_text(cell: str) -> bool:

@@ -1,6 +1,7 @@
 """From columns back to CSV text: appended to the input's own records, or as records of their own."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -28,13 +29,18 @@ def to_text(array: pa.Array, options: CsvOptions) -> pa.Array:
 def _quote(text: pa.Array, options: CsvOptions) -> pa.Array:
     if not options.quote:
         return text
-    specials = f"[{_escape(options.delimiter)}{_escape(options.quote)}\r\n]"
-    special = pc.match_substring_regex(text, specials)
-    if not pc.any(special).as_py():
+    marks = (options.delimiter, options.quote, "\r", "\n")
+    data = memoryview(_bytes(text))
+    if not any(_holds(data, mark) for mark in marks):  # a look at all cells at once: many times faster
         return text
+    special = pc.match_substring_regex(text, f"[{''.join(_escape(mark) for mark in marks)}]")
     doubled = pc.replace_substring(text, options.quote, options.quote * 2)
     quoted = pc.binary_join_element_wise(options.quote, doubled, options.quote, "")
     return pc.if_else(special, quoted, text)
+
+
+def _holds(data: memoryview, mark: str) -> bool:
+    return bool((np.frombuffer(data, np.uint8) == ord(mark)).any())
 
 
 def _escape(character: str) -> str:
@@ -49,18 +55,27 @@ def appended(
     `rows` is a boolean array of the records to take, None for all of them; `columns` are of that many cells. A last
     record without a line end stays without one.
     """
-    offsets = np.concatenate([np.zeros(1, np.int32), records.ends.astype(np.int32)])
-    lines = pa.Array.from_buffers(_BYTES, len(records), [None, pa.py_buffer(offsets), pa.py_buffer(records.data)])
-    tails = _tails(records)
-    if rows is not None:
-        lines, tails = lines.filter(pa.array(rows)), tails[rows]
-    kinds = np.unique(tails).tolist()
-    body, ends = _cut(lines, kinds[0]), _tail(kinds[0])
-    for kind in kinds[1:]:  # only in files that mix line ends
-        those = pa.array(tails == kind)
-        body, ends = pc.if_else(those, _cut(lines, kind), body), pc.if_else(those, _tail(kind), ends)
-    joined = pc.binary_join_element_wise(body, *columns, pa.scalar(options.delimiter.encode(), _BYTES))
-    return _bytes(pc.binary_join_element_wise(joined, ends, pa.scalar(b"", _BYTES)))
+    if rows is not None and not rows.all():
+        records = _chosen(records, rows)
+    # The text is looked at as pieces that begin with the line end of the record before, so that none has to be cut.
+    ends = records.ends - np.abs(_tails(records))
+    offsets = np.concatenate([[0], ends, [len(records.data)]]).astype(np.int32)
+    pieces = pa.Array.from_buffers(
+        _BYTES, len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(records.data)]
+    )
+    nothing = pa.scalar(b"", _BYTES)
+    added = pc.binary_join_element_wise(nothing, *columns, pa.scalar(options.delimiter.encode(), _BYTES))
+    added = pa.concat_arrays([added, pa.array([b""], _BYTES)])  # the last piece is the last line end
+    return _bytes(pc.binary_join_element_wise(pieces, added, nothing))
+
+
+def _chosen(records: Records, rows: np.ndarray) -> Records:
+    """Return some of the records as a block of their own."""
+    starts, ends = records.starts[rows], records.ends[rows]
+    data = b"".join(
+        records.data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+    )
+    return replace(records, data=data, ends=np.cumsum(ends - starts))
 
 
 def _tails(records: Records) -> np.ndarray:
@@ -76,14 +91,6 @@ def _tails(records: Records) -> np.ndarray:
             signed: np.ndarray = np.where(closed, tails, -tails)
             return signed
         tails += more
-
-
-def _cut(lines: pa.Array, tail: int) -> pa.Array:
-    return pc.binary_slice(lines, 0, -abs(tail)) if tail else lines
-
-
-def _tail(tail: int) -> pa.Scalar:
-    return pa.scalar(b"\r" * (tail - 1) + b"\n" if tail > 0 else b"\r" * -tail, _BYTES)
 
 
 def lines(columns: Sequence[pa.Array], line_end: bytes, options: CsvOptions) -> pa.Buffer:

@@ -27,7 +27,8 @@ def block_id(prefix: str, sequence: int, data: bytes | memoryview) -> str:
         raise ValueError(
             f"a blob has at most {_MOST_BLOCKS} blocks, so none is number {sequence}: use larger blocks"
         )
-    return f"{prefix}-{sequence:05d}-{hashlib.blake2b(data, digest_size=12).hexdigest()}"
+    # SHA-256 because processors have instructions for it: twice as fast as BLAKE2b here.
+    return f"{prefix}-{sequence:05d}-{hashlib.sha256(data).hexdigest()[:24]}"
 
 
 class StagedWriter(io.RawIOBase):
