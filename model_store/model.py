@@ -88,7 +88,8 @@ class OpenGraph:
             return self._no_answers
         # Of all rows at once, but for texts: each of those becomes an object, which is let go with its chunk.
         columns = [
-            cells if late else feed(cells) for (_, feed, late), cells in zip(self._feeds, batch.columns, strict=True)
+            cells if late else feed(cells)
+            for (_, feed, late), cells in zip(self._feeds, batch.columns, strict=True)
         ]
         if rows <= CHUNK_ROWS:
             answers = self._answer(columns)
@@ -166,7 +167,10 @@ class _Codes:
         """Return the codes of n cells: [n]."""
         if pa.types.is_dictionary(cells.type):  # each distinct text is looked up once
             codes = np.append(self.of(cells.dictionary), self._null)
-            return codes[pc.fill_null(cells.indices.cast(pa.int32()), len(codes) - 1).to_numpy()]
+            of_rows: npt.NDArray[np.int32] = codes[
+                pc.fill_null(cells.indices.cast(pa.int32()), len(codes) - 1).to_numpy()
+            ]
+            return of_rows
         if len(cells) < self._few:
             known, other = self._places, self._other
             return np.array([known.get(text, other) for text in cells.to_pylist()], np.int32)

@@ -167,7 +167,10 @@ def _mark_castable(values: pa.Array, target: pa.DataType, fits: np.ndarray, star
 def _is_coded(array: pa.Array) -> bool:
     """Say whether an array is a dictionary of strings whose only nulls are its indices'."""
     kind = array.type
-    return bool(pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)) and not array.dictionary.null_count
+    return (
+        bool(pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type))
+        and not array.dictionary.null_count
+    )
 
 
 def _named(names: list[str], most: int = 5) -> str:

@@ -63,9 +63,8 @@ class CellReader:
         rejects = Rejects(len(records))
         kept = set(self._kept)
         # A column that is kept and needed is parsed as text: its text is not always that of its value.
-        types = {
-            c.name: pa.string() if c.name in kept else _CODED if c.categories else c.type.arrow for c in self._needed
-        } | {name: pa.string() for name in kept}  # fmt: skip
+        types = {c.name: _CODED if c.categories else c.type.arrow for c in self._needed}
+        types |= dict.fromkeys(kept, pa.string())
         columns = None if self._spelled else self._parse(records, types, [""])
         if columns is None:
             columns = self._parse(records, types, NULL_SPELLINGS)

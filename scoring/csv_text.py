@@ -72,9 +72,7 @@ def appended(
 def _chosen(records: Records, rows: np.ndarray) -> Records:
     """Return some of the records as a block of their own."""
     starts, ends = records.starts[rows], records.ends[rows]
-    data = b"".join(
-        records.data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-    )
+    data = b"".join(records.data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True))
     return replace(records, data=data, ends=np.cumsum(ends - starts))
 
 

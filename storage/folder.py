@@ -4,10 +4,9 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,12 +22,12 @@ from errors import (
 )
 from storage.blobs import Blob, BlobPath
 from storage.files import locked, sync_folder, write_synced
+from storage.folder_staging import Staging
 from storage.names import check_block_id, check_container, check_metadata, check_path, check_range
 
 PRIVATE = ".dropscore"
 """The folder under a storage's root where it keeps what users need not see; no container can have this name."""
 
-_COPY = 1024 * 1024  # bytes held in memory while blocks are put together
 _LONGEST_SEGMENT = 255  # bytes; what Linux, macOS and Windows can hold
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
@@ -40,8 +39,7 @@ class _Place:
     path: BlobPath
     file: Path
     """The blob itself, at the path its name says."""
-    staged: Path
-    """Folder of its staged blocks."""
+    staged: Staging
     metadata: Path
     """Folder of its metadata: one file, named by the ETag it belongs to."""
     new: Path
@@ -119,7 +117,7 @@ class FolderBlobStore:
         place, kept = self._locate(path), check_metadata(metadata)
         with _translated(path), locked(place.lock):
             _check_conditions(place, if_match, if_none_match)
-            return self._replace(place, [data], kept)
+            return self._replace(place, lambda new: new.write_bytes(data), kept)
 
     def link(self, path: BlobPath, target: Path) -> None:
         """Make a blob a link to a file elsewhere on this machine: nothing is copied; OSError where links cannot be.
@@ -139,10 +137,8 @@ class FolderBlobStore:
         check_block_id(block_id)
         place = self._locate(path)
         # under the lock: a commit removes the folder, and a thread that is writing there would stumble or be lost
-        with _translated(path), locked(place.lock), _new_file(place) as new:
-            new.write_bytes(data)
-            place.staged.mkdir(parents=True, exist_ok=True)
-            new.replace(place.staged / block_id.encode().hex())
+        with _translated(path), locked(place.lock):
+            place.staged.add(block_id, data)
 
     def commit_blocks(
         self,
@@ -156,19 +152,14 @@ class FolderBlobStore:
     ) -> str:
         """Make the blob exactly these staged blocks, in this order, at once, and return its ETag."""
         place, kept = self._locate(path), check_metadata(metadata)
-        blocks = [place.staged / block_id.encode().hex() for block_id in block_ids]
         with _translated(path), locked(place.lock):
             _check_conditions(place, if_match, if_none_match)
-            missing = sum(not block.exists() for block in blocks)
-            if missing:
+            if missing := place.staged.missing(block_ids):
                 raise BlocksMissingError(
-                    f"{path}: {missing} of {len(blocks)} blocks to commit are not staged: stage them again",
+                    f"{path}: {missing} of {len(block_ids)} blocks to commit are not staged: stage them again",
                     file=str(path),
                 )
-            etag = self._replace(place, _contents(blocks), kept)
-            if place.staged.exists():
-                shutil.rmtree(place.staged)
-            return etag
+            return self._replace(place, lambda new: place.staged.assemble(block_ids, new), kept)
 
     def delete(self, path: BlobPath, *, if_match: str | None = None) -> None:
         """Remove a blob; the folders it was in stay."""
@@ -201,20 +192,18 @@ class FolderBlobStore:
         return _Place(
             path=path,
             file=file,
-            staged=self._private / "staged" / path.container / key,
+            staged=Staging(self._private / "staged" / path.container / key),
             metadata=self._private / "metadata" / path.container / key,
             new=self._private / "new" / path.container / key,
             # 256 locks a container, whatever the number of its blobs
             lock=self._private / "locks" / path.container / key[:2],
         )
 
-    def _replace(self, place: _Place, contents: Iterable[bytes], metadata: dict[str, str]) -> str:
-        """Write a new version and put it in the old one's place; the caller holds the lock."""
+    def _replace(self, place: _Place, fill: Callable[[Path], object], metadata: dict[str, str]) -> str:
+        """Let `fill` write a new version and put it in the old one's place; the caller holds the lock."""
         with _new_file(place) as new:
-            with new.open("wb") as file:
-                for content in contents:
-                    file.write(content)
-                file.flush()
+            fill(new)
+            with new.open("r+b") as file:
                 now = time.time_ns()  # finer than the kernel's own clock for files: it makes the ETag unique
                 os.utime(file.fileno() if os.utime in os.supports_fd else new, ns=(now, now))
                 os.fsync(file.fileno())
@@ -302,13 +291,6 @@ def _check_conditions(place: _Place, if_match: str | None, if_none_match: str | 
         raise ConditionFailedError(f"{place.path}: it exists already", file=str(place.path))
     if if_match is not None and if_match != etag:
         raise _changed(place.path)
-
-
-def _contents(blocks: Iterable[Path]) -> Iterator[bytes]:
-    for block in blocks:
-        with block.open("rb", buffering=0) as file:
-            while data := file.read(_COPY):
-                yield data
 
 
 def _move(place: _Place) -> None:

@@ -204,6 +204,7 @@ def test_what_a_killed_process_left(folder: Storage, root: Path) -> None:
     """A half-written version that a killed process has left does not disturb the next one."""
     folder.blobs.stage_block(PATH, "0", b"rows")
     [staged] = (root / ".dropscore/staged/incoming").iterdir()
+    (root / ".dropscore/new/incoming").mkdir(parents=True, exist_ok=True)
     (root / ".dropscore/new/incoming" / staged.name).write_bytes(b"half a version")
     folder.blobs.commit_blocks(PATH, ["0"])
     assert folder.blobs.read(PATH) == b"rows"
