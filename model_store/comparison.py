@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from model_store.arrays import scalar, to_numpy
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -51,8 +53,8 @@ def compare(expected: pa.Table, answers: pa.Table | pa.RecordBatch, *, classifie
         if (classifier and _is_prediction(name)) or not pa.types.is_floating(source.type):
             flips[name] = _flips(source, ours)
             continue
-        theirs = source.to_numpy(zero_copy_only=False).astype(np.float64)
-        mine = ours.to_numpy(zero_copy_only=False).astype(np.float64)
+        theirs = to_numpy(source).astype(np.float64)
+        mine = to_numpy(ours).astype(np.float64)
         absolute[name] = _difference(theirs, mine)
         magnitude = np.where(np.isfinite(theirs), np.abs(theirs), 0)
         scale = np.maximum(magnitude, magnitude.mean() if len(magnitude) else 0)
@@ -73,10 +75,9 @@ def _difference(theirs: npt.NDArray[np.float64], mine: npt.NDArray[np.float64]) 
 
 
 def _flips(source: pa.Array, ours: pa.Array) -> npt.NDArray[np.bool_]:
-    same = pc.fill_null(pc.equal(source, ours), False)
+    same = pc.fill_null(pc.equal(source, ours), scalar(False, pa.bool_()))
     both_null = pc.and_(source.is_null(), ours.is_null())
-    flips: npt.NDArray[np.bool_] = pc.invert(pc.or_(same, both_null)).to_numpy(zero_copy_only=False)
-    return flips
+    return to_numpy(pc.invert(pc.or_(same, both_null)))
 
 
 def _whole(column: Any) -> pa.Array:

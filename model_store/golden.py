@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from errors import PackageInvalidError
+from model_store.arrays import from_cells
 from model_store.comparison import compare
 from model_store.packages import PackageInfo
 
@@ -78,5 +79,5 @@ def _from_json(columns: dict[str, list[Any]], schema: pa.Schema) -> pa.Table:
         if pa.types.is_floating(field.type):
             cells = [float(cell) if isinstance(cell, str) else cell for cell in cells]
         kind = pa.int64() if pa.types.is_timestamp(field.type) else field.type
-        arrays.append(pa.array(cells, kind).cast(field.type))
+        arrays.append(from_cells(cells, kind).cast(field.type))
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from errors import ColumnMissingError, ColumnTypeError
 from model_store import Column, ColumnType, Signature
+from model_store.arrays import from_cells, from_numpy, scalar, to_numpy
 from scoring.rejects import CATEGORY, NULL, RANGE, TYPE, Fault, Rejects
 
 _READS_AS = {
@@ -19,6 +20,8 @@ _READS_AS = {
     ColumnType.STRING: "text",
     ColumnType.DATETIME: "a date and time such as 2026-11-20T12:00:00",
 }
+
+_FALSE, _TRUE = scalar(False, pa.bool_()), scalar(True, pa.bool_())
 
 
 def check_columns(signature: Signature, schema: pa.Schema, file: str, *, hint: str = "") -> None:
@@ -69,7 +72,7 @@ def _column(columns: Mapping[str, pa.Array], column: Column, rows: int, rejects:
     else:
         array = columns[column.name]
         if pa.types.is_integer(column.type.arrow) and pa.types.is_floating(array.type):
-            array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)  # pandas' way to say null
+            array = pc.if_else(pc.is_nan(array), scalar(None, array.type), array)  # pandas' way to say null
         if array.type != column.type.arrow and not (column.type is ColumnType.STRING and _is_coded(array)):
             array, lost = cast(array, column.type.arrow)
             if lost.any():
@@ -80,7 +83,7 @@ def _column(columns: Mapping[str, pa.Array], column: Column, rows: int, rejects:
         empty = pc.is_null(array, nan_is_null=True) if array.null_count or floating else None
         if empty is not None and pc.any(empty).as_py():
             message = "the value is missing where the model takes none"
-            rejects.add_all(empty.to_numpy(zero_copy_only=False), Fault(NULL, column.name, message))
+            rejects.add_all(to_numpy(empty), Fault(NULL, column.name, message))
     if column.limit is not None:
         _check_range(array, column, column.limit, rejects)
     if column.allowed is not None:
@@ -99,23 +102,20 @@ def _check_range(array: pa.Array, column: Column, limit: float, rejects: Rejects
             return
     else:
         array = pc.cast(array, pa.float64(), safe=False)
-    beyond = pc.greater(pc.abs(array), pa.scalar(limit, array.type))
+    beyond = pc.greater(pc.abs(array), scalar(limit, array.type))
     if pc.any(beyond).as_py():
         message = "the value is infinite or larger than the model takes"
-        rejects.add_all(
-            pc.fill_null(beyond, False).to_numpy(zero_copy_only=False), Fault(RANGE, column.name, message)
-        )
+        rejects.add_all(to_numpy(pc.fill_null(beyond, _FALSE)), Fault(RANGE, column.name, message))
 
 
 def _check_categories(array: pa.Array, column: Column, allowed: Sequence[str], rejects: Rejects) -> None:
     texts = array.dictionary if pa.types.is_dictionary(array.type) else array
-    known = pc.is_in(texts, value_set=pa.array([*allowed, None], texts.type))
+    known = pc.is_in(texts, value_set=from_cells([*allowed, None], texts.type))
     if pa.types.is_dictionary(array.type):
-        known = pc.fill_null(known.take(array.indices), True)
+        known = pc.fill_null(known.take(array.indices), _TRUE)
     if not pc.all(known).as_py():
         message = "the value is none of those the model was trained on, and it takes no others"
-        unknown = pc.invert(known).to_numpy(zero_copy_only=False)
-        rejects.add_all(unknown, Fault(CATEGORY, column.name, message))
+        rejects.add_all(to_numpy(pc.invert(known)), Fault(CATEGORY, column.name, message))
 
 
 def type_fault(column: Column) -> Fault:
@@ -143,10 +143,10 @@ def cast(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, np.ndarray]:
     values = codes.dictionary
     fits = np.zeros(len(values), bool)
     _mark_castable(values, target, fits, 0, len(values))
-    good = pc.cast(pc.if_else(pa.array(fits), values, pa.scalar(None, values.type)), target)
+    good = pc.cast(pc.if_else(from_numpy(fits), values, scalar(None, values.type)), target)
     bad = np.zeros(len(array), bool)
-    known = ~codes.indices.is_null().to_numpy(zero_copy_only=False)
-    bad[known] = ~fits[codes.indices.drop_null().to_numpy()]
+    known = to_numpy(codes.indices.is_valid())
+    bad[known] = ~fits[to_numpy(codes.indices.drop_null())]
     return good.take(codes.indices), bad
 
 

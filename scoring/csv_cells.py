@@ -13,7 +13,6 @@ Three ways, each tried where the one before it fails for the block, and each giv
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from model_store import ColumnType, Signature
+from model_store.arrays import from_cells, from_numpy, scalar
 from scoring import rejects as reject
 from scoring.conform import cast, conform, type_fault
 from scoring.csv_header import BOM, Header, split
@@ -33,6 +33,8 @@ _CODED = pa.dictionary(pa.int32(), pa.string())
 
 # csv refuses fields of more than 128 KiB by default; a record's length is bounded before it comes here.
 csv.field_size_limit(2**31 - 1)
+
+_NULLS = from_cells(NULL_SPELLINGS, pa.string())
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class CellReader:
                     rejects.add(row, Fault(reject.TEXT, name, "the value is not UTF-8 text"))
                     fields[place] = ""
                 column.append(fields[place])
-        return {name: pa.array(column, pa.string()) for name, column in zip(names, cells, strict=True)}
+        return {name: from_cells(column, pa.string()) for name, column in zip(names, cells, strict=True)}
 
 
 def _convert(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, np.ndarray]:
@@ -148,7 +150,7 @@ def _convert(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, np.ndarray]:
         return array, fits
     if pa.types.is_dictionary(array.type):
         return _coded(array), fits
-    array = pc.if_else(pc.is_in(array, value_set=_nulls()), pa.scalar(None, pa.string()), array)
+    array = pc.if_else(pc.is_in(array, value_set=_NULLS), scalar(None, pa.string()), array)
     if kind is ColumnType.STRING:
         return array, fits
     array = pc.utf8_trim(array, characters=" \t")
@@ -160,11 +162,11 @@ def _convert(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, np.ndarray]:
 
 def _coded(array: pa.Array) -> pa.Array:
     """Return a dictionary of texts with null where the text is a null's spelling."""
-    spelled = pc.is_in(array.dictionary, value_set=_nulls())
+    spelled = pc.is_in(array.dictionary, value_set=_NULLS)
     if not pc.any(spelled).as_py():
         return array
-    places = np.arange(len(spelled), dtype=np.int32)
-    indices = pa.array(places, mask=spelled.to_numpy(zero_copy_only=False)).take(array.indices)
+    places = from_numpy(np.arange(len(spelled), dtype=np.int32))
+    indices = pc.if_else(spelled, scalar(None, places.type), places).take(array.indices)
     return pa.DictionaryArray.from_arrays(indices, array.dictionary)
 
 
@@ -174,12 +176,6 @@ def _is_text(cell: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-@cache
-def _nulls() -> pa.Array:
-    # Not made on import: pa.array imports pandas, where it is installed, and a cold start should not pay for that.
-    return pa.array(NULL_SPELLINGS)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

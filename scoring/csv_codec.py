@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from errors import ColumnMissingError, FileEmptyError
+from model_store.arrays import from_numpy
 from scoring import rejects as reject
 from scoring.codec import Scored, Work, output_names
 from scoring.conform import check_columns
@@ -115,7 +116,7 @@ class _CsvFile:
         good = ~rejects.mask() if rejects else None
         scored = rejected = None
         if tally.scored:
-            batch = cells.batch if good is None else cells.batch.filter(pa.array(good))
+            batch = cells.batch if good is None else cells.batch.filter(from_numpy(good))
             with tally.stage("score"):
                 outputs = self._work.model.predict(batch)
             with tally.stage("encode"):
@@ -124,7 +125,7 @@ class _CsvFile:
                     text = appended(records, good, columns, self._options)
                 else:
                     kept = [cells.kept[name] for name in self._kept]
-                    kept = kept if good is None else [column.filter(pa.array(good)) for column in kept]
+                    kept = kept if good is None else [column.filter(from_numpy(good)) for column in kept]
                     text = lines(
                         [*(to_text(c, self._options) for c in kept), *columns], self._line_end, self._options
                     )

@@ -7,10 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from model_store.arrays import from_cells, scalar
 from scoring.csv_records import NEWLINE, RETURN, Records
 from scoring.options import CsvOptions
 
 _BYTES = pa.binary()  # 32-bit offsets: a block is far smaller than 2 GiB
+_NOTHING = scalar("", pa.string())
 
 
 def to_text(array: pa.Array, options: CsvOptions) -> pa.Array:
@@ -19,7 +21,7 @@ def to_text(array: pa.Array, options: CsvOptions) -> pa.Array:
     if pa.types.is_timestamp(kind):
         array = pc.strftime(array, format="%Y-%m-%dT%H:%M:%S")
     text = array if pa.types.is_string(kind) else pc.cast(array, pa.string())
-    text = pc.fill_null(text, "")
+    text = pc.fill_null(text, _NOTHING)
     # Numbers and the like never need quotes, unless the delimiter is a part of one.
     if pa.types.is_string(kind) or options.delimiter in "+-.0123456789einfatrus:T":
         text = _quote(text, options)
@@ -35,7 +37,8 @@ def _quote(text: pa.Array, options: CsvOptions) -> pa.Array:
         return text
     special = pc.match_substring_regex(text, f"[{''.join(_escape(mark) for mark in marks)}]")
     doubled = pc.replace_substring(text, options.quote, options.quote * 2)
-    quoted = pc.binary_join_element_wise(options.quote, doubled, options.quote, "")
+    quote = scalar(options.quote, pa.string())
+    quoted = pc.binary_join_element_wise(quote, doubled, quote, _NOTHING)
     return pc.if_else(special, quoted, text)
 
 
@@ -63,9 +66,9 @@ def appended(
     pieces = pa.Array.from_buffers(
         _BYTES, len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(records.data)]
     )
-    nothing = pa.scalar(b"", _BYTES)
-    added = pc.binary_join_element_wise(nothing, *columns, pa.scalar(options.delimiter.encode(), _BYTES))
-    added = pa.concat_arrays([added, pa.array([b""], _BYTES)])  # the last piece is the last line end
+    nothing = scalar(b"", _BYTES)
+    added = pc.binary_join_element_wise(nothing, *columns, scalar(options.delimiter.encode(), _BYTES))
+    added = pa.concat_arrays([added, from_cells([b""], _BYTES)])  # the last piece is the last line end
     return _bytes(pc.binary_join_element_wise(pieces, added, nothing))
 
 
@@ -93,8 +96,8 @@ def _tails(records: Records) -> np.ndarray:
 
 def lines(columns: Sequence[pa.Array], line_end: bytes, options: CsvOptions) -> pa.Buffer:
     """Return records made of `columns` (text) alone."""
-    joined = pc.binary_join_element_wise(*columns, pa.scalar(options.delimiter.encode(), _BYTES))
-    return _bytes(pc.binary_join_element_wise(joined, pa.scalar(line_end, _BYTES), pa.scalar(b"", _BYTES)))
+    joined = pc.binary_join_element_wise(*columns, scalar(options.delimiter.encode(), _BYTES))
+    return _bytes(pc.binary_join_element_wise(joined, scalar(line_end, _BYTES), scalar(b"", _BYTES)))
 
 
 def join_fields(fields: Sequence[str], line_end: bytes, options: CsvOptions) -> bytes:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from errors import ColumnMissingError, FileEmptyError, FileMalformedError
 from model_store import Column, ColumnType
+from model_store.arrays import from_numpy, scalar
 from scoring import rejects as reject
 from scoring.codec import Scored, Work, output_names
 from scoring.conform import check_columns, conform
@@ -181,7 +182,7 @@ class _ParquetFile:
         tally.scored = tally.read - tally.rejected
         kept = batch.select(self._kept)
         if rejects:
-            good = pa.array(~rejects.mask())
+            good = from_numpy(~rejects.mask())
             rows, kept = rows.filter(good), kept.filter(good)
         with tally.stage("score"):
             outputs = self._work.model.predict(rows)
@@ -193,7 +194,7 @@ class _ParquetFile:
         whole = piece.batch
         if len(self._read) < len(self._source.schema_arrow.names):
             whole = self._read_whole(piece)
-        rows = whole.select(self._own).take(pa.array(rejects.indices()))
+        rows = whole.select(self._own).take(from_numpy(rejects.indices()))
         return pa.RecordBatch.from_arrays(
             [*rows.columns, *rejects.columns(piece.first_row)], schema=self._rejected_schema
         )
@@ -237,7 +238,7 @@ def _checked_text(array: pa.Array, column: Column, rejects: Rejects) -> pa.Array
     except pa.ArrowInvalid:
         valid = np.array([_is_utf8(cell) for cell in array.cast(pa.binary()).to_pylist()])
         rejects.add_all(~valid, Fault(reject.TEXT, column.name, "the value is not UTF-8 text"))
-        return pc.if_else(pa.array(valid), array, pa.scalar(None, array.type))
+        return pc.if_else(from_numpy(valid), array, scalar(None, array.type))
     return array
 
 

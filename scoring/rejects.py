@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from model_store.arrays import from_cells, from_numpy
+
 COLUMNS: Final = ("_row", "_error_code", "_error_column", "_error_message")
 """What the rejects file has after the input's own columns."""
 
@@ -83,10 +85,10 @@ class Rejects:
         `first_row` is the 0-based number in the file of the block's first row; `_row` counts from 1.
         """
         rows = self.indices()
-        which = pa.array(self._which[rows])
+        which = from_numpy(self._which[rows])
         texts = zip(*((fault.code, fault.column, fault.message) for fault in self._faults), strict=True)
-        columns = [pa.array(text, pa.string()).take(which) for text in texts]
-        return [pa.array(rows + first_row + 1, pa.int64()), *columns]
+        columns = [from_cells(text, pa.string()).take(which) for text in texts]
+        return [from_numpy(rows + first_row + 1), *columns]
 
     def _place(self, fault: Fault) -> int:
         return self._faults.setdefault(fault, len(self._faults))

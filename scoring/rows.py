@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from errors import ColumnMissingError
 from model_store import Column, ColumnType
+from model_store.arrays import from_cells, from_numpy
 from model_store.model import Model
 from scoring.conform import conform, type_fault
 from scoring.rejects import Rejects
@@ -32,7 +33,7 @@ def score_rows(rows: Sequence[Row], model: Model) -> list[dict[str, Any]]:
         columns[column.name] = _column(rows, column, rejects)
     batch = conform(columns, model.signature, len(rows), rejects)
     if rejects:
-        batch = batch.filter(pa.array(~rejects.mask()))
+        batch = batch.filter(from_numpy(~rejects.mask()))
     outputs = iter(model.predict(batch).to_pylist())
     faults = [rejects.find(index) for index in range(len(rows))]
     return [{"error": asdict(fault)} if fault else _finite(next(outputs)) for fault in faults]
@@ -53,8 +54,8 @@ def _column(rows: Sequence[Row], column: Column, rejects: Rejects) -> pa.Array:
             cells[index] = int(cell) if cell.is_integer() else None
     kind = pa.string() if column.type is ColumnType.DATETIME else column.type.arrow  # texts are read by `conform`
     try:
-        return pa.array(cells, kind, from_pandas=True)
-    except (ValueError, OverflowError):  # ArrowInvalid is a ValueError, and so is a lone surrogate's
+        return from_cells(cells, kind)
+    except (ValueError, OverflowError):  # a lone surrogate is a ValueError
         return _one_by_one(cells, kind, column, rejects)
 
 
@@ -62,11 +63,11 @@ def _one_by_one(cells: list[Any], kind: pa.DataType, column: Column, rejects: Re
     """Convert each cell on its own, because one of them does not fit."""
     for index, cell in enumerate(cells):
         try:
-            pa.scalar(cell, kind)
+            from_cells([cell], kind)
         except (ValueError, OverflowError):
             rejects.add(index, type_fault(column))
             cells[index] = None
-    return pa.array(cells, kind)
+    return from_cells(cells, kind)
 
 
 def _finite(outputs: dict[str, Any]) -> dict[str, Any]:
