@@ -1,5 +1,6 @@
 """A loaded model: rows in, answers out. The only room of ONNX Runtime."""
 
+import json
 from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 from errors import ColumnMissingError, ColumnTypeError, PackageInvalidError
 from model_store.arrays import from_cells, from_numpy, scalar, to_numpy
 from model_store.golden import GoldenRows
-from model_store.packages import FAST_GRAPH, GRAPH, PackageInfo, read_package
+from model_store.packages import FAST_GRAPH, GRAPH, LABELS_KEY, PackageInfo, read_package
 from model_store.signature import Column, ColumnType, Signature
 
 CHUNK_ROWS = 4096
@@ -30,7 +31,7 @@ _TENSORS = {
 """What carries each column type: ONNX Runtime's name for it, and numpy's. Datetimes are microseconds since 1970."""
 
 _CODES = "tensor(int32)"
-"""What carries a string column in a fast graph: its cells' places among the column's categories."""
+"""What carries a string column in a fast graph: its cells' places among the column's categories or labels."""
 
 _Feed = Callable[[pa.Array], npt.NDArray[Any]]
 
@@ -62,7 +63,15 @@ class OpenGraph:
             if column.categories is not None and column.type is ColumnType.STRING and column.name in coded
         }
         _check_tensors(path.name, "input", signature.inputs, tensors.values(), codes)
-        _check_tensors(path.name, "output", signature.outputs, self._session.get_outputs())
+        found = self._session.get_outputs()
+        coded = {tensor.name for tensor in found if tensor.type == _CODES}
+        named = _labels(path.name, self._session.get_modelmeta().custom_metadata_map.get(LABELS_KEY, "{}"))
+        labels = {
+            place: named[column.name]
+            for place, column in enumerate(signature.outputs)
+            if column.type is ColumnType.STRING and column.name in coded and column.name in named
+        }
+        _check_tensors(path.name, "output", signature.outputs, found, labels)
         self.null_text = null_text
         self._inputs = signature.input_schema
         self._outputs = signature.output_schema
@@ -80,7 +89,11 @@ class OpenGraph:
         ]
         """The function that feeds each input, and whether it is called for each chunk of rows alone."""
         self._output_names = [column.name for column in signature.outputs]
-        self._gives = [(column.type.arrow, _TENSORS[column.type][1]) for column in signature.outputs]
+        self._gives = [
+            (column.type.arrow, _TENSORS[column.type][1], labels.get(place))
+            for place, column in enumerate(signature.outputs)
+        ]
+        """Each output's types, and the texts that its numbers stand for."""
 
     def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the answers, in the output schema, for rows in the input schema; see Model.predict."""
@@ -103,8 +116,8 @@ class OpenGraph:
             ]
             answers = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
         given = [
-            _to_arrow(values, arrow, dtype, rows)
-            for values, (arrow, dtype) in zip(answers, self._gives, strict=True)
+            _to_arrow(values, arrow, dtype, rows) if labels is None else _to_texts(values, labels, rows)
+            for values, (arrow, dtype, labels) in zip(answers, self._gives, strict=True)
         ]
         return pa.RecordBatch.from_arrays(given, schema=self._outputs)
 
@@ -219,6 +232,22 @@ def _to_arrow(values: npt.NDArray[Any], arrow: pa.DataType, dtype: np.dtype[Any]
     if dtype.kind in "bO":  # Arrow's booleans are bits, its strings one buffer
         return from_numpy(values) if dtype.kind == "b" else from_cells(values.tolist(), arrow)
     return pa.Array.from_buffers(arrow, rows, [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _labels(graph: str, text: str) -> dict[str, pa.Array]:
+    """Read a graph's metadata: the texts of its outputs that give places of labels."""
+    try:
+        return {name: pa.array(texts, pa.string()) for name, texts in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError) as error:  # pyarrow's errors are such
+        raise PackageInvalidError(f"{graph} has labels in its metadata that are none") from error
+
+
+def _to_texts(values: npt.NDArray[np.int32], labels: pa.Array, rows: int) -> pa.Array:
+    """Return the labels whose places an output tensor holds."""
+    try:
+        return labels.take(_to_arrow(values, pa.int32(), np.dtype(np.int32), rows))
+    except IndexError as error:
+        raise PackageInvalidError(f"the graph gave a label that is none of its {len(labels)}") from error
 
 
 def _check_tensors(

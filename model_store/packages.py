@@ -22,7 +22,10 @@ MANIFEST = "dropscore.json"
 MLMODEL = "MLmodel"
 GRAPH = "model.onnx"
 FAST_GRAPH = "fast.onnx"
-"""The same with category codes for strings: it serves where a package has it (model_store.convert.codes)."""
+"""The same with codes for strings: it serves where a package has it (model_store.convert.codes)."""
+
+LABELS_KEY = "dropscore_labels"
+"""Metadata of a fast graph: for each output that gives places of labels, the labels; JSON."""
 
 FORMAT_VERSION = 2
 """Goes up when an older Dropscore could no longer serve the package rightly. Packages of format 1 are read as ever:

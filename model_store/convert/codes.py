@@ -3,9 +3,11 @@
 Looking strings up is what ONNX Runtime is slow at. Where all that a graph does with a string column is to look it
 up in LabelEncoders, only finitely many texts are told apart, and pyarrow finds their places faster. So the input
 becomes those places, and each LabelEncoder a table, joined where possible with the table that its answer is looked
-up in. Nothing else changes: the answers are the same to the last bit, and packaging proves it.
+up in. Labels that are texts leave the graph as their places among all labels, for the same reason. Nothing else
+changes: the answers are the same to the last bit, and packaging proves it.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from model_store.convert.conversion import CodedGraph
 from model_store.convert.graph import ML, serialise
+from model_store.packages import LABELS_KEY
 from model_store.signature import Column, ColumnType, Signature
 
 MAX_CATEGORIES = 100_000
@@ -46,6 +49,13 @@ def encode_strings(graph: bytes, signature: Signature, null_text: str) -> CodedG
                 categories[column.name] = texts
     if not categories:
         return None
+    labels = {
+        column.name: found
+        for column in signature.outputs
+        if column.type is ColumnType.STRING and (found := coding.labels(column.name)) is not None
+    }
+    if labels:
+        model.metadata_props.add(key=LABELS_KEY, value=json.dumps(labels))
     coding.tidy()
     return CodedGraph(serialise(model), categories)
 
@@ -140,8 +150,33 @@ class _Coding:
         value.type.tensor_type.elem_type = TensorProto.INT32  # as pyarrow counts
         return categories
 
+    def labels(self, output: str) -> list[str] | None:
+        """Make an output of texts give their places and return the texts; None, with no change, if it cannot."""
+        [value] = [value for value in self._graph.output if value.name == output]
+        made = {name: node for node in self._graph.node for name in node.output}
+        lookup, last = made.get(output), None
+        while lookup is not None and lookup.op_type == "Identity" and not lookup.domain:
+            lookup, last = made.get(lookup.input[0]), lookup
+        if lookup is None or last is None or lookup.op_type != "Gather" or lookup.domain:
+            return None
+        texts = self._constants.get(lookup.input[0])
+        if texts is None or texts.data_type != TensorProto.STRING or len(texts.dims) != 1:
+            return None
+        position = list(self._graph.node).index(last)
+        places = helper.make_node("Cast", [lookup.input[1]], [output], to=TensorProto.INT32)
+        self._graph.node.remove(last)
+        self._graph.node.insert(position, places)
+        value.type.tensor_type.elem_type = TensorProto.INT32
+        return [text.decode() for text in texts.string_data]
+
     def tidy(self) -> None:
-        """Drop constants that nothing uses any more, and declared types that may be wrong now."""
+        """Drop what nothing uses any more, and declared types that may be wrong now."""
+        wanted = {value.name for value in self._graph.output}
+        for node in reversed(list(self._graph.node)):
+            if wanted.isdisjoint(node.output):
+                self._graph.node.remove(node)
+            else:
+                wanted.update((*node.input, *_names_inside(node)))
         used = {name for node in self._graph.node for name in (*node.input, *_names_inside(node))}
         used.update(value.name for value in self._graph.output)
         kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
