@@ -237,7 +237,7 @@ def _to_arrow(values: npt.NDArray[Any], arrow: pa.DataType, dtype: np.dtype[Any]
 def _labels(graph: str, text: str) -> dict[str, pa.Array]:
     """Read a graph's metadata: the texts of its outputs that give places of labels."""
     try:
-        return {name: arrays.from_cells(texts, pa.string()) for name, texts in json.loads(text).items()}
+        return {name: from_cells(texts, pa.string()) for name, texts in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError) as error:  # pyarrow's errors are such
         raise PackageInvalidError(f"{graph} has labels in its metadata that are none") from error
 

@@ -6,10 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from errors import PackageInvalidError
+from model_store import package
 from model_store.convert.codes import encode_strings
 from model_store.convert.conversion import CodedGraph, Conversion
 from model_store.fast_graph import keep_if_equal
@@ -158,3 +164,20 @@ def test_a_model_without_strings_has_one_graph(tmp_path):
     info = build_package(conversion, tmp_path / "package")
     assert info.parity.fast is None
     assert not (tmp_path / "package" / FAST_GRAPH).exists()
+
+
+@pytest.mark.parametrize("labels", ["no JSON", "[]", '{"prediction": 3}', '{"prediction": ["stay"]}', None])
+def test_places_of_no_labels_are_refused(tmp_path, labels):
+    """A graph that gives places of labels, and names too few or none, is refused: no row gets a wrong label."""
+    people = pd.DataFrame({"plan": ["basic", "plus", "pro", None] * 20, "age": range(80)})
+    steps = ColumnTransformer([("plan", OneHotEncoder(handle_unknown="ignore"), ["plan"])], remainder="passthrough")
+    package(make_pipeline(steps, LogisticRegression()).fit(people, ["stay", "leave"] * 40), people, tmp_path / "a")
+    model = onnx.load(tmp_path / "a" / FAST_GRAPH)
+    assert json.loads(model.metadata_props[0].value) == {"prediction": ["leave", "stay"]}
+    if labels is None:
+        del model.metadata_props[:]
+    else:
+        model.metadata_props[0].value = labels
+    with_fast_graph(tmp_path / "a", model.SerializeToString())
+    with pytest.raises(PackageInvalidError, match=r"labels in its metadata|in the signature|none of its 1"):
+        Model.open(tmp_path / "a")
