@@ -125,12 +125,7 @@ class CellReader:
         width = len(self._header.names)
         cells: list[list[str]] = [[] for _ in names]
         for row in range(len(records)):
-            try:
-                fields = split(records.text(row), self._options)
-            except csv.Error:
-                fault = Fault(reject.RECORD, None, "the record is not valid CSV: a stray carriage return or quote")
-                rejects.add(row, fault)
-                fields = []
+            fields = split(records.text(row), self._options)
             if len(fields) != width:
                 message = f"the record has {len(fields)} fields where the header has {width}"
                 rejects.add(row, Fault(reject.FIELDS, None, message))

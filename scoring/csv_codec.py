@@ -81,7 +81,7 @@ class _CsvFile:
                 raise ColumnMissingError(f"column {name!r} of keep is not in the file", file=work.file, column=name)
         self._kept = kept
         self._cells = CellReader(header, signature, kept, self._options)
-        self._line_end = b"\r\n" if header.line.endswith(b"\r\n") else b"\n"
+        self._line_end = header.line[len(header.line.rstrip(b"\r\n")) :] or b"\n"
 
     def score(self, blocks: Iterator[Records]) -> Scored:
         """Score all blocks."""

@@ -81,13 +81,13 @@ def _fields(line: bytes, options: CsvOptions, file: str) -> list[str]:
     try:
         names = split(line, options)
         "".join(names).encode("utf-8")
-    except (UnicodeEncodeError, csv.Error) as error:
-        raise FileMalformedError("the file's first line cannot be read as UTF-8 CSV", file=file) from error
+    except UnicodeEncodeError as error:
+        raise FileMalformedError("the file's first line is not UTF-8", file=file) from error
     return names
 
 
 def split(record: bytes, options: CsvOptions) -> list[str]:
-    """Return the fields of one record; csv.Error if it is none. Bytes that are not UTF-8 become surrogates."""
+    """Return the fields of one record (of `Records`: it has one). Bytes that are not UTF-8 become surrogates."""
     text = record.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
     if options.quote:
         return next(csv.reader([text], delimiter=options.delimiter, quotechar=options.quote))

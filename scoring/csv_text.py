@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model_store.arrays import from_cells, scalar
-from scoring.csv_records import NEWLINE, RETURN, Records
+from scoring.csv_record_ends import NEWLINE, RETURN
+from scoring.csv_records import Records
 from scoring.options import CsvOptions
 
 _BYTES = pa.binary()  # 32-bit offsets: a block is far smaller than 2 GiB
@@ -61,7 +62,7 @@ def appended(
     if rows is not None and not rows.all():
         records = _chosen(records, rows)
     # The text is looked at as pieces that begin with the line end of the record before, so that none has to be cut.
-    ends = records.ends - np.abs(_tails(records))
+    ends = records.ends - _tails(records)
     offsets = np.concatenate([[0], ends, [len(records.data)]]).astype(np.int32)
     pieces = pa.Array.from_buffers(
         _BYTES, len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(records.data)]
@@ -80,18 +81,13 @@ def _chosen(records: Records, rows: np.ndarray) -> Records:
 
 
 def _tails(records: Records) -> np.ndarray:
-    """Return each record's line end as a number: 1 is LF, 2 CR LF, n is n-1 CRs and LF; -n is n CRs alone."""
+    """Return the length of each record's line end: 2 for CR LF, 1, or 0 where the file's last record has none."""
     view = np.frombuffer(records.data, np.uint8)
-    starts = records.starts
-    closed = view[records.ends - 1] == NEWLINE
-    tails = closed.astype(np.int64)
-    while True:
-        before = records.ends - 1 - tails
-        more = (before >= starts) & (view[np.maximum(before, 0)] == RETURN)
-        if not more.any():
-            signed: np.ndarray = np.where(closed, tails, -tails)
-            return signed
-        tails += more
+    last = view[records.ends - 1]
+    fed = last == NEWLINE
+    # No record is blank: the byte before its last is its own, too.
+    lengths: np.ndarray = (fed | (last == RETURN)).astype(np.int64) + (fed & (view[records.ends - 2] == RETURN))
+    return lengths
 
 
 def lines(columns: Sequence[pa.Array], line_end: bytes, options: CsvOptions) -> pa.Buffer:

@@ -18,7 +18,6 @@ TYPE = "value_type"
 RANGE = "value_range"
 CATEGORY = "category_unknown"
 FIELDS = "field_count"
-RECORD = "record_malformed"
 TEXT = "text_encoding"
 
 
