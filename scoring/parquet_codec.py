@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,20 +16,16 @@ from model_store.arrays import from_numpy, scalar
 from scoring import rejects as reject
 from scoring.codec import Scored, Work, output_names
 from scoring.conform import check_columns, conform
-from scoring.output import Output
+from scoring.parquet_writer import TableWriter
 from scoring.rejects import Fault, Rejects
 from scoring.tally import Tally
 from storage.reader import BlobReader
-from storage.writer import StagedWriter
 
 CONTENT_TYPE = "application/vnd.apache.parquet"
 
 READ_BUFFER = 1024 * 1024  # bytes a column is read ahead by: one request each
 SLICE_ROWS = 65_536  # more rows a slice gain nothing (MEASURED: the model runs in batches of 4,096)
 PROBE_ROWS = 256  # read first of a row group, to learn how large its rows are in memory
-GROUP_ROWS = 8 * SLICE_ROWS  # row groups as pandas and Spark like them,
-GROUP_BYTES = 64 * 1024 * 1024  # but no more than this is held before it is written
-CODEC = "snappy"  # what every reader knows. The input's own cannot be asked for: pyarrow aborts on a damaged one
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +128,8 @@ class _ParquetFile:
     def score(self) -> Scored:
         """Score all row groups."""
         tally = Tally()
-        scored = _Writer(self._work.scored, self._scored_schema)
-        rejected: _Writer | None = None
+        scored = TableWriter(self._work.scored, self._scored_schema)
+        rejected: TableWriter | None = None
         total = max(self._source.metadata.num_rows, 1)
         with closing(self._work.engine.map(self._score_slice, self._slices())) as done:
             for piece in done:
@@ -142,7 +137,7 @@ class _ParquetFile:
                 with tally.stage("write"):
                     scored.write(piece.scored)
                     if piece.rejected is not None:
-                        rejected = rejected or _Writer(self._work.rejected, self._rejected_schema)
+                        rejected = rejected or TableWriter(self._work.rejected, self._rejected_schema)
                         rejected.write(piece.rejected)
                 self._work.progress(self._work.input.size * tally.read // total, tally)
         return Scored(tally, scored.finish(), rejected.finish() if rejected else [])
@@ -248,32 +243,3 @@ def _is_utf8(cell: bytes | None) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-class _Writer:
-    """A Parquet file in the making."""
-
-    def __init__(self, output: Output, schema: pa.Schema) -> None:
-        self._sink = StagedWriter(output.blobs, output.path, prefix=output.block_prefix)
-        self._file: Any = pq.ParquetWriter(pa.PythonFile(self._sink, "w"), schema, compression=CODEC)
-        self._waiting: list[pa.RecordBatch] = []
-        self._schema = schema
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Add rows; a row group is written once enough are there."""
-        if len(batch):
-            self._waiting.append(batch)
-        rows, size = sum(len(each) for each in self._waiting), sum(each.nbytes for each in self._waiting)
-        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
-            self._flush()
-
-    def finish(self) -> list[str]:
-        """End the file and return the ids of its blocks."""
-        self._flush()
-        self._file.close()
-        return self._sink.finish()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._file.write_table(pa.Table.from_batches(self._waiting, self._schema), row_group_size=GROUP_ROWS)
-            self._waiting.clear()

@@ -1,0 +1,42 @@
+"""Write Parquet: tables of any length, row group by row group."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scoring.output import Output
+from storage.writer import StagedWriter
+
+GROUP_ROWS = 524_288  # row groups as pandas and Spark like them,
+GROUP_BYTES = 64 * 1024 * 1024  # but no more than this is held before it is written
+CODEC = "snappy"  # what every reader knows
+
+
+class TableWriter:
+    """A Parquet file in the making: rows are held until they fill a row group, and staged as they are written."""
+
+    def __init__(self, output: Output, schema: pa.Schema) -> None:
+        self._sink = StagedWriter(output.blobs, output.path, prefix=output.block_prefix)
+        self._file: Any = pq.ParquetWriter(pa.PythonFile(self._sink, "w"), schema, compression=CODEC)
+        self._waiting: list[pa.RecordBatch] = []
+        self._schema = schema
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows; a row group is written once enough are there."""
+        if len(batch):
+            self._waiting.append(batch)
+        rows, size = sum(len(each) for each in self._waiting), sum(each.nbytes for each in self._waiting)
+        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+            self._flush()
+
+    def finish(self) -> list[str]:
+        """End the file and return the ids of its blocks."""
+        self._flush()
+        self._file.close()
+        return self._sink.finish()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._file.write_table(pa.Table.from_batches(self._waiting, self._schema), row_group_size=GROUP_ROWS)
+            self._waiting.clear()
