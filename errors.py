@@ -5,7 +5,7 @@ DropscoreError
 │   ├── NameInvalidError           a blob name that cannot be scored under
 │   ├── MessageInvalidError        a queue message or request body that cannot be understood
 │   ├── OptionsInvalidError        a job option that does not exist or does not fit
-│   ├── FormatUnsupportedError     neither CSV nor Parquet by its name
+│   ├── FormatUnsupportedError     neither CSV nor Parquet by its name, or encrypted
 │   ├── FileEmptyError             no bytes at all
 │   ├── FileMalformedError         not the format its name says, or cut short
 │   ├── RecordTooLargeError        one record larger than a block may be
@@ -87,7 +87,7 @@ class OptionsInvalidError(InputError):
 
 
 class FormatUnsupportedError(InputError):
-    """The file is neither CSV nor Parquet by its name."""
+    """The file is neither CSV nor Parquet by its name, or Parquet whose values are encrypted or elsewhere."""
 
     code, status = "format_unsupported", 415
 

@@ -1,14 +1,17 @@
-"""Parquet in, Parquet out: slices of row groups are scored by threads and written by one writer, in order."""
+"""Parquet in, Parquet out: row groups are scored by threads, and written in order.
+
+Only the columns that the model needs are decoded. A row group without rejects is copied, and gets the model's
+outputs as further columns (`parquet_splice`); of one with rejects the other rows are read and written anew.
+"""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from errors import ColumnMissingError, FileEmptyError, FileMalformedError
 from model_store import Column, ColumnType
@@ -16,107 +19,108 @@ from model_store.arrays import from_numpy, scalar
 from scoring import rejects as reject
 from scoring.codec import Scored, Work, output_names
 from scoring.conform import check_columns, conform
+from scoring.parquet_source import GroupRows, ParquetSource, RowsInOrder
+from scoring.parquet_splice import SplicedFile, read_layout
 from scoring.parquet_writer import TableWriter
 from scoring.rejects import Fault, Rejects
 from scoring.tally import Tally
-from storage.reader import BlobReader
 
 CONTENT_TYPE = "application/vnd.apache.parquet"
 
-READ_BUFFER = 1024 * 1024  # bytes a column is read ahead by: one request each
 SLICE_ROWS = 65_536  # more rows a slice gain nothing (MEASURED: the model runs in batches of 4,096)
-PROBE_ROWS = 256  # read first of a row group, to learn how large its rows are in memory
+HELD_BYTES = 64 * 1024 * 1024  # outputs of one row group that are held until it is complete; of larger ones none
+TEXT_BYTES = 64  # how much an output of text counts for there: labels are short
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Some rows of a row group, scored."""
+
+    offset: int
+    """0-based row in the group of the first."""
+    rows: int
+    outputs: pa.RecordBatch
+    """Of the rows that were not rejected."""
+    rejects: Rejects
+
+
+@dataclass(slots=True)
+class _Group:
+    """A row group being scored."""
+
+    number: int
+    first_row: int
+    """0-based row in the file of the first."""
+    rows: int
+    source: GroupRows
+    copied: bool
+    """Whether it is copied if none of its rows is rejected; otherwise its pieces are written as they come."""
+    scored: dict[int, _Piece] = field(default_factory=dict)
+    """By offset: what was scored and is not written yet."""
+    done: int = 0
+    """Rows that are written."""
+    kept: RowsInOrder | None = None
+    """Its rows once more, of the columns that are kept, where they are written anew."""
+    own: RowsInOrder | None = None
+    """The same, of all columns, for rejects."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """Rows that one thread scores."""
+    """What one thread scores at a time: at least so many rows of a group, whichever are next."""
 
-    group: int
-    """The row group they are of."""
-    offset: int
-    """0-based row in that group of the first."""
-    first_row: int
-    """0-based row in the file of the first."""
-    batch: pa.RecordBatch
+    group: _Group
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class _ScoredSlice:
+    group: _Group
+    pieces: list[_Piece]
     tally: Tally
-    size: int
-    """Bytes, in memory, of the rows read."""
-    scored: pa.RecordBatch
-    rejected: pa.RecordBatch | None
+
+
+class _NotAlikeError(Exception):
+    """Rows have to be written of columns that pyarrow would write in another way than the file does."""
 
 
 def score_parquet(work: Work) -> Scored:
-    """Score a Parquet file slice by slice; results and rejects are staged."""
+    """Score a Parquet file row group by row group; results and rejects are staged."""
     if work.input.size == 0:
         raise FileEmptyError("the file is empty: it is no Parquet file", file=work.file)
-    with BlobReader(work.blobs, work.input, read_ahead=READ_BUFFER) as reader:
-        with _reading(work.file):
-            source = _open(reader)
-            file = _ParquetFile(work, source)
-        return file.score()
-
-
-@contextmanager
-def _reading(file: str) -> Iterator[None]:
-    """Turn what pyarrow says of damaged content into FileMalformedError; our own errors pass through unchanged."""
+    source = ParquetSource(work.blobs, work.input, batch_bytes=4 * work.block_bytes)
     try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
-            raise  # this machine's trouble, not the file's
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise FileMalformedError(
-            f"the file cannot be read as Parquet (cut short, damaged, or another format): {reason}", file=file
-        ) from error
-
-
-def _open(reader: BlobReader) -> pq.ParquetFile:
-    return pq.ParquetFile(
-        pa.PythonFile(reader, "r"), pre_buffer=False, buffer_size=READ_BUFFER, page_checksum_verification=True
-    )
-
-
-def _batches(source: pq.ParquetFile, group: int, rows: int, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-    """Yield a row group's rows, `rows` at a time; a group is streamed, never held whole."""
-    batches: Iterator[pa.RecordBatch] = source.iter_batches(
-        rows, row_groups=[group], columns=columns, use_threads=False
-    )
-    return batches
+        return _ParquetFile(work, source, copies=True).score()
+    except _NotAlikeError:
+        return _ParquetFile(work, source, copies=False).score()
 
 
 class _ParquetFile:
     """One Parquet file being scored."""
 
-    def __init__(self, work: Work, source: pq.ParquetFile) -> None:
+    def __init__(self, work: Work, source: ParquetSource, *, copies: bool) -> None:
         self._work = work
         self._source = source
-        schema = source.schema_arrow
+        schema = source.schema
         signature = work.model.signature
         _check_twice(schema.names, work.file)
         check_columns(signature, schema, work.file)
+        names = set(schema.names)
         keep = work.options.keep
-        kept = schema.names if keep == "all" else () if keep == "none" else keep
-        for name in kept:
-            if name not in schema.names:
+        self._kept = schema.names if keep == "all" else [] if keep == "none" else list(keep)
+        for name in self._kept:
+            if name not in names:
                 raise ColumnMissingError(f"column {name!r} of keep is not in the file", file=work.file, column=name)
-        self._kept = list(kept)
-        needed = [c.name for c in signature.inputs if c.name in schema.names]
-        self._read = [name for name in schema.names if name in {*kept, *needed}]
-        outputs = signature.output_schema
-        names = output_names(signature, kept)
-        self._scored_schema = pa.schema(
-            [schema.field(name) for name in self._kept]
-            + [field.with_name(name) for field, name in zip(outputs, names, strict=True)],
-            schema.metadata,
-        )
+        # A model may need none of the columns that are there; rows are counted by reading one.
+        self._needed = [c.name for c in signature.inputs if c.name in names] or schema.names[:1]
+        outputs = [
+            field.with_name(name)
+            for field, name in zip(signature.output_schema, output_names(signature, self._kept), strict=True)
+        ]
+        self._scored_schema = pa.schema([*(schema.field(name) for name in self._kept), *outputs], schema.metadata)
         types = (pa.int64(), pa.string(), pa.string(), pa.string())
         # A rejects file that is dropped again has these columns already: they are about the last time.
-        self._own = [field.name for field in schema if field.name not in reject.COLUMNS]
+        self._own = [name for name in schema.names if name not in reject.COLUMNS]
         self._rejected_schema = pa.schema(
             [
                 *(schema.field(name) for name in self._own),
@@ -124,48 +128,50 @@ class _ParquetFile:
             ],
             schema.metadata,
         )
+        layout = read_layout(source) if copies else None
+        self._spliced = layout and SplicedFile(source, layout, work.scored, self._kept, self._scored_schema)
+        self._scored = self._spliced or TableWriter(work.scored, self._scored_schema)
+        self._rejected: TableWriter | None = None
+        self._row_bytes = sum(TEXT_BYTES if pa.types.is_string(field.type) else 8 for field in outputs)
 
     def score(self) -> Scored:
         """Score all row groups."""
         tally = Tally()
-        scored = TableWriter(self._work.scored, self._scored_schema)
-        rejected: TableWriter | None = None
-        total = max(self._source.metadata.num_rows, 1)
+        total = max(sum(self._source.rows), 1)
         with closing(self._work.engine.map(self._score_slice, self._slices())) as done:
             for piece in done:
                 tally.add(piece.tally)
                 with tally.stage("write"):
-                    scored.write(piece.scored)
-                    if piece.rejected is not None:
-                        rejected = rejected or TableWriter(self._work.rejected, self._rejected_schema)
-                        rejected.write(piece.rejected)
+                    self._write(piece.group, piece.pieces)
                 self._work.progress(self._work.input.size * tally.read // total, tally)
-        return Scored(tally, scored.finish(), rejected.finish() if rejected else [])
+        with tally.stage("write"):
+            scored = self._scored.finish()
+            return Scored(tally, scored, self._rejected.finish() if self._rejected else [])
 
     def _slices(self) -> Iterator[_Slice]:
         row = 0
-        for group in range(self._source.num_row_groups):
-            offset = 0
-            with _reading(self._work.file):
-                for batch in _batches(self._source, group, self._slice_rows(group), self._read):
-                    yield _Slice(group, offset, row, batch)
-                    offset += len(batch)
-                    row += len(batch)
-
-    def _slice_rows(self, group: int) -> int:
-        """Return how many rows of a row group make some blocks' bytes in memory.
-
-        They are read to be measured: what the file says of sizes is of encoded values, which can be a thousandth.
-        """
-        probe = next(_batches(self._source, group, PROBE_ROWS, self._read), None)
-        if not probe:
-            return SLICE_ROWS
-        wanted = 4 * self._work.block_bytes * len(probe) // max(probe.nbytes, 1)
-        return int(min(SLICE_ROWS, max(1, wanted)))
+        for number, rows in enumerate(self._source.rows):
+            count = -(-rows // SLICE_ROWS)
+            size = -(-rows // max(count, 1))
+            copied = bool(self._spliced) and rows * self._row_bytes <= HELD_BYTES
+            source = GroupRows(self._source, number, self._needed, size)
+            group = _Group(number, row, rows, source, copied)
+            for _ in range(count):
+                yield _Slice(group, size)
+            row += rows
 
     def _score_slice(self, piece: _Slice) -> _ScoredSlice:
-        batch, rejects = piece.batch, Rejects(len(piece.batch))
-        tally = Tally(read=len(batch))
+        tally, pieces = Tally(), []
+        while tally.read < piece.rows:
+            with tally.stage("read"):
+                taken = piece.group.source.take()
+            if taken is None:
+                break
+            pieces.append(self._score_batch(*taken, tally))
+        return _ScoredSlice(piece.group, pieces, tally)
+
+    def _score_batch(self, offset: int, batch: pa.RecordBatch, tally: Tally) -> _Piece:
+        rejects = Rejects(len(batch))
         with tally.stage("conform"):
             columns = {
                 column.name: _checked_text(batch.column(column.name), column, rejects)
@@ -173,50 +179,67 @@ class _ParquetFile:
                 if column.name in batch.schema.names
             }
             rows = conform(columns, self._work.model.signature, len(batch), rejects)
-        tally.rejected, tally.codes = len(rejects), Counter(rejects.counts())
-        tally.scored = tally.read - tally.rejected
-        kept = batch.select(self._kept)
-        if rejects:
-            good = from_numpy(~rejects.mask())
-            rows, kept = rows.filter(good), kept.filter(good)
+            if rejects:
+                rows = rows.filter(from_numpy(~rejects.mask()))
+        tally.read += len(batch)
+        tally.rejected += len(rejects)
+        tally.scored += len(batch) - len(rejects)
+        tally.codes.update(rejects.counts())
         with tally.stage("score"):
-            outputs = self._work.model.predict(rows)
-        scored = pa.RecordBatch.from_arrays([*kept.columns, *outputs.columns], schema=self._scored_schema)
-        rejected = self._rejected(piece, rejects) if rejects else None
-        return _ScoredSlice(tally, batch.nbytes, scored, rejected)
+            return _Piece(offset, len(batch), self._work.model.predict(rows), rejects)
 
-    def _rejected(self, piece: _Slice, rejects: Rejects) -> pa.RecordBatch:
-        whole = piece.batch
-        if len(self._read) < len(self._source.schema_arrow.names):
-            whole = self._read_whole(piece)
-        rows = whole.select(self._own).take(from_numpy(rejects.indices()))
-        return pa.RecordBatch.from_arrays(
-            [*rows.columns, *rejects.columns(piece.first_row)], schema=self._rejected_schema
-        )
+    def _write(self, group: _Group, pieces: Iterable[_Piece]) -> None:
+        """Write what is complete of a row group: all of it, or what is next where it is not to be copied."""
+        group.scored.update((piece.offset, piece) for piece in pieces)
+        if group.copied and sum(piece.rows for piece in group.scored.values()) < group.rows:
+            return
+        ready = []
+        while piece := group.scored.pop(group.done, None):
+            ready.append(piece)
+            group.done += piece.rows
+        rejected = any(piece.rejects for piece in ready)
+        if self._spliced and group.copied and not rejected:
+            self._spliced.copy(group.number, [piece.outputs for piece in ready])
+            return
+        for piece in ready:
+            self._write_anew(group, piece)
 
-    def _read_whole(self, piece: _Slice) -> pa.RecordBatch:
-        """Read a slice again with all its columns, of which the model and `keep` need only some."""
-        # On a reader of its own: this runs on a scoring thread, and a reader has one position.
-        end = piece.offset + len(piece.batch)
-        parts: list[pa.RecordBatch] = []
-        offset = 0
-        with (
-            BlobReader(self._work.blobs, self._work.input, read_ahead=READ_BUFFER) as reader,
-            _reading(self._work.file),
-        ):
-            for batch in _batches(_open(reader), piece.group, len(piece.batch), None):
-                start, stop = max(piece.offset - offset, 0), min(end - offset, len(batch))
-                if start < stop:
-                    parts.append(batch.slice(start, stop - start))
-                offset += len(batch)
-                if offset >= end:
-                    break
-        return pa.concat_batches(parts)
+    def _write_anew(self, group: _Group, piece: _Piece) -> None:
+        """Read a piece's rows with all columns that are to be written, and write them."""
+        if self._spliced and not self._spliced.takes_rows:
+            raise _NotAlikeError
+        all_at_once = set(self._own) <= set(self._kept)
+        good, done = ~piece.rejects.mask(), 0
+        group.kept = group.kept or RowsInOrder(self._source, group.number, self._kept, SLICE_ROWS)
+        for place, batch in group.kept.read(piece.offset, piece.rows):
+            kept = batch.select(self._kept).filter(from_numpy(good[place : place + len(batch)]))
+            outputs = piece.outputs.slice(done, len(kept))
+            done += len(kept)
+            self._scored.write(
+                pa.RecordBatch.from_arrays([*kept.columns, *outputs.columns], schema=self._scored_schema)
+            )
+            if piece.rejects and all_at_once:
+                self._reject(group, piece, place, batch)
+        if piece.rejects and not all_at_once:
+            group.own = group.own or RowsInOrder(self._source, group.number, self._own, SLICE_ROWS)
+            for place, batch in group.own.read(piece.offset, piece.rows):
+                self._reject(group, piece, place, batch)
+
+    def _reject(self, group: _Group, piece: _Piece, place: int, batch: pa.RecordBatch) -> None:
+        """Write those rows of a batch, which begins at `place` of a piece, that were rejected."""
+        rows = piece.rejects.indices()
+        start, stop = np.searchsorted(rows, (place, place + len(batch))).tolist()
+        if start == stop:
+            return
+        own = batch.select(self._own).take(from_numpy(rows[start:stop] - place))
+        faults = [column[start:stop] for column in piece.rejects.columns(group.first_row + piece.offset)]
+        self._rejected = self._rejected or TableWriter(self._work.rejected, self._rejected_schema)
+        self._rejected.write(pa.RecordBatch.from_arrays([*own.columns, *faults], schema=self._rejected_schema))
 
 
 def _check_twice(names: list[str], file: str) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise FileMalformedError(
                 f"there are two columns {name!r}: no reader could tell them apart", file=file, column=name
             )

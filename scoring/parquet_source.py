@@ -1,0 +1,181 @@
+"""Read Parquet: row groups, batch by batch, by any number of threads, with nothing held that was not asked for."""
+
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from threading import Lock
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from errors import FileMalformedError
+from storage import Blob, BlobStore
+from storage.reader import BlobReader
+
+READ_BUFFER = 1024 * 1024  # bytes a column is read ahead by: one request each
+PROBE_ROWS = 256  # read first of a row group's texts, to learn how large its rows are in memory
+
+
+@contextmanager
+def reading(file: str) -> Iterator[None]:
+    """Turn what pyarrow says of damaged content into FileMalformedError; our own errors pass through unchanged."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+            raise  # this machine's trouble, not the file's
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise FileMalformedError(
+            f"the file cannot be read as Parquet (cut short, damaged, or another format): {reason}", file=file
+        ) from error
+
+
+class ParquetSource:
+    """An open Parquet file, for any number of threads; FileMalformedError if it is none."""
+
+    def __init__(self, blobs: BlobStore, blob: Blob, *, batch_bytes: int) -> None:
+        self._blobs = blobs
+        self._blob = blob
+        self._batch_bytes = batch_bytes
+        self._idle: deque[pq.ParquetFile] = deque()
+        self._metadata: pq.FileMetaData | None = None
+        self.file = str(blob.path)
+        first = self._open()
+        self._metadata = first.metadata
+        with reading(self.file):
+            self.schema: pa.Schema = first.schema_arrow
+            self.rows = [self._metadata.row_group(group).num_rows for group in range(first.num_row_groups)]
+        self._idle.append(first)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes of the file as they are, of the version that was opened."""
+        return self._blobs.read(self._blob.path, offset=offset, length=length, if_match=self._blob.etag)
+
+    def footer(self) -> tuple[bytes, int]:
+        """Return the bytes of the footer, and where they begin."""
+        size = self._blob.size
+        length = int.from_bytes(self.read(size - 8, 4), "little")
+        return self.read(size - 8 - length, length), size - 8 - length
+
+    def batches(self, group: int, columns: Sequence[str], most: int) -> Generator[pa.RecordBatch]:
+        """Yield a row group's rows, at most `most` at a time and some blocks' bytes; it is never held whole.
+
+        FileMalformedError where it cannot be read, or has more or fewer rows than it says.
+        """
+        source = self._take()
+        rows, declared = 0, self.rows[group]
+        with reading(self.file):
+            most = min(most, self._fitting(source, group, columns))
+            batches = _batches(source, group, columns, most)
+            for batch in batches:
+                rows += len(batch)
+                if rows == declared and next(batches, None) is None:
+                    self._idle.append(source)  # before whoever has all they want stops asking
+                    yield batch
+                    return
+                if rows >= declared:
+                    break
+                yield batch
+        raise FileMalformedError(
+            f"row group {group + 1} has more or fewer rows than the {declared:,} that the file says it has",
+            file=self.file,
+        )
+
+    def _take(self) -> pq.ParquetFile:
+        """Return a reader that nobody uses: each has one position."""
+        try:
+            return self._idle.popleft()
+        except IndexError:
+            return self._open()
+
+    def _open(self) -> pq.ParquetFile:
+        with reading(self.file):
+            return pq.ParquetFile(
+                pa.PythonFile(BlobReader(self._blobs, self._blob, read_ahead=READ_BUFFER), "r"),
+                metadata=self._metadata,
+                pre_buffer=False,
+                buffer_size=READ_BUFFER,
+                page_checksum_verification=True,
+            )
+
+    def _fitting(self, source: pq.ParquetFile, group: int, columns: Sequence[str]) -> int:
+        """Return how many rows of a row group are some blocks' bytes in memory.
+
+        Where the columns' types do not say, some rows are read to be measured: what the file says of sizes is of
+        encoded values, which can be a thousandth.
+        """
+        if self.rows[group] <= PROBE_ROWS:
+            return PROBE_ROWS
+        widths = {name: _width(self.schema.field(name).type) for name in columns}
+        size = sum(width for width in widths.values() if width)
+        if unknown := [name for name, width in widths.items() if width is None]:
+            for probe in islice(_batches(source, group, unknown, PROBE_ROWS), 1):
+                size += probe.nbytes // max(len(probe), 1)
+        return max(1, self._batch_bytes // max(size, 1))
+
+
+class GroupRows:
+    """The rows of a row group, for several threads: each takes whatever batch is next."""
+
+    def __init__(self, source: ParquetSource, group: int, columns: Sequence[str], most: int) -> None:
+        self._batches = source.batches(group, columns, most)
+        self._lock = Lock()
+        self._offset = 0
+        self._failure: BaseException | None = None
+
+    def take(self) -> tuple[int, pa.RecordBatch] | None:
+        """Return the next batch, and the number in the row group of its first row; None behind the last."""
+        with self._lock:
+            if self._failure:
+                raise self._failure  # what one thread has met is true for the others
+            try:
+                batch = next(self._batches, None)
+            except BaseException as failure:
+                self._failure = failure
+                raise
+            if batch is None:
+                return None
+            offset = self._offset
+            self._offset += len(batch)
+            return offset, batch
+
+
+class RowsInOrder:
+    """The rows of a row group once more, from the first on, as many at a time as are asked for."""
+
+    def __init__(self, source: ParquetSource, group: int, columns: Sequence[str], most: int) -> None:
+        self._batches = source.batches(group, columns, most)
+        self._rest: pa.RecordBatch | None = None
+        self._offset = 0
+
+    def read(self, offset: int, rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the rows from `offset` on, which must not be behind what was read before, in batches.
+
+        With each comes the number, from `offset` on, of its first row.
+        """
+        end = offset + rows
+        while self._offset < end:
+            batch = self._rest if self._rest is not None else next(self._batches)
+            skipped = min(max(offset - self._offset, 0), len(batch))
+            taken = min(end - self._offset, len(batch))
+            self._rest = batch.slice(taken) if taken < len(batch) else None
+            place = self._offset + skipped - offset
+            self._offset += taken
+            if skipped < taken:
+                yield place, batch.slice(skipped, taken - skipped)
+
+
+def _batches(source: pq.ParquetFile, group: int, columns: Sequence[str], most: int) -> Iterator[pa.RecordBatch]:
+    batches: Iterator[pa.RecordBatch] = source.iter_batches(
+        most, row_groups=[group], columns=list(columns), use_threads=False
+    )
+    return batches
+
+
+def _width(kind: pa.DataType) -> int | None:
+    """Return the bytes of a value in memory; None where they differ, or nothing is known."""
+    try:
+        return int(kind.bit_width) // 8 + 1
+    except ValueError:
+        return None

@@ -1,0 +1,198 @@
+"""Make a Parquet file of another one's bytes: kept columns are copied as they are, never decoded.
+
+What is in a column that the model does not need goes through unseen, damage too, as text does in CSV. Where its
+bytes lie is checked before.
+"""
+
+import logging
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from errors import FileMalformedError, FormatUnsupportedError
+from scoring.output import Output
+from scoring.parquet_footer import (
+    MAGIC,
+    Chunk,
+    Column,
+    Footer,
+    alike,
+    pair,
+    read_footer,
+    sorted_by,
+    value_of,
+    write_footer,
+    write_group,
+)
+from scoring.parquet_source import ParquetSource
+from scoring.parquet_writer import CODEC, GROUP_BYTES, GROUP_ROWS
+from storage.writer import StagedWriter
+
+log = logging.getLogger(__name__)
+
+COPY_BYTES = 8 * 1024 * 1024  # read at once where bytes are copied: as many as are staged at once
+MOST_FOOTER = 64 * 1024 * 1024  # bytes of a footer that we read; what is made of it takes several times that
+ARROW_SCHEMA = b"ARROW:schema"
+
+_Placed = tuple[Footer, Chunk, int]
+"""A chunk, the footer that has its metadata, and where it begins in the new file."""
+
+
+class SplicedFile:
+    """A Parquet file in the making, of the columns `kept` of another and of new ones behind them."""
+
+    def __init__(
+        self, source: ParquetSource, footer: Footer, output: Output, kept: Sequence[str], schema: pa.Schema
+    ) -> None:
+        self._source = source
+        self._footer = footer
+        self._schema = schema
+        self._new = pa.schema(list(schema)[len(kept) :])
+        by_name = dict(zip(source.schema.names, footer.columns, strict=True))
+        self._kept = [by_name[name] for name in kept]
+        self._leaves = [leaf for column in self._kept for leaf in _leaves(column)]
+        self._sink = StagedWriter(output.blobs, output.path, prefix=output.block_prefix)
+        self._sink.write(MAGIC)
+        self._groups: list[bytes] = []
+        self._rows = 0
+        self._waiting: list[pa.RecordBatch] = []
+
+    @cached_property
+    def takes_rows(self) -> bool:
+        """Say whether `write` can be called: whether pyarrow writes the kept columns as they are in the other file.
+
+        It does not where that has, say, timestamps of 96 bits: it writes those of 64.
+        """
+        try:
+            columns = _encode([], pa.schema(list(self._schema)[: len(self._kept)])).footer.columns
+        except pa.ArrowException:  # a type that pyarrow reads and does not write
+            return False
+        return len(columns) == len(self._kept) and all(
+            alike(mine.elements, written.elements) for mine, written in zip(self._kept, columns, strict=True)
+        )
+
+    def copy(self, group: int, new: Iterable[pa.RecordBatch]) -> None:
+        """Add a whole row group of the other file, with the new columns of all its rows."""
+        self._flush()
+        theirs = self._footer.groups[group]
+        places = {leaf: place for place, leaf in enumerate(self._leaves)}
+        chunks = self._copy_chunks([theirs.chunks[leaf] for leaf in self._leaves])
+        chunks += self._append(_encode(list(new), self._new))
+        self._add(theirs.rows, chunks, sorted_by(theirs.sorting, places))
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows; a row group is written once enough are there, or one is copied."""
+        if len(batch):
+            self._waiting.append(batch)
+        rows, size = sum(len(each) for each in self._waiting), sum(each.nbytes for each in self._waiting)
+        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+            self._flush()
+
+    def finish(self) -> list[str]:
+        """End the file and return the ids of its blocks."""
+        self._flush()
+        new = _encode([], self._new).footer
+        orders = [self._footer.orders[leaf] for leaf in self._leaves] if self._footer.orders else []
+        self._sink.write(
+            write_footer(
+                self._footer,
+                [*self._kept, *new.columns],
+                self._groups,
+                rows=self._rows,
+                properties=self._properties(),
+                orders=[*orders, *new.orders] if orders or not self._leaves else [],
+            )
+        )
+        return self._sink.finish()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            rows = sum(len(batch) for batch in self._waiting)
+            self._add(rows, self._append(_encode(self._waiting, self._schema, dictionaries=True)), [])
+            self._waiting.clear()
+
+    def _add(self, rows: int, chunks: Sequence[_Placed], sorting: Sequence[bytes]) -> None:
+        self._groups.append(write_group(rows, chunks, sorting))
+        self._rows += rows
+
+    def _copy_chunks(self, chunks: Sequence[Chunk]) -> list[_Placed]:
+        """Copy chunks, those that follow each other in one go."""
+        at = self._sink.tell()
+        placed: list[_Placed] = []
+        ranges: list[range] = []
+        for chunk in chunks:
+            placed.append((self._footer, chunk, at))
+            at += chunk.length
+            if ranges and ranges[-1].stop == chunk.start:
+                ranges[-1] = range(ranges[-1].start, chunk.start + chunk.length)
+            else:
+                ranges.append(range(chunk.start, chunk.start + chunk.length))
+        for each in ranges:
+            for start in each[::COPY_BYTES]:
+                self._sink.write(self._source.read(start, min(COPY_BYTES, each.stop - start)))
+        return placed
+
+    def _append(self, small: "_Small") -> list[_Placed]:
+        """Add the columns of a small file as they are in it."""
+        shift = self._sink.tell() - len(MAGIC)
+        self._sink.write(small.chunks)
+        return [
+            (small.footer, chunk, chunk.start + shift) for group in small.footer.groups for chunk in group.chunks
+        ]
+
+    def _properties(self) -> Iterator[bytes]:
+        """Yield the other file's key-value metadata, with what speaks of columns made right for these."""
+        metadata = {**(self._schema.metadata or {}), ARROW_SCHEMA: b64encode(self._schema.serialize())}
+        for key, entry in self._footer.properties:
+            yield pair(key, metadata[key]) if metadata.get(key, value_of(entry)) != value_of(entry) else entry
+
+
+class _Small:
+    """A file of one row group at most, in memory."""
+
+    def __init__(self, data: pa.Buffer) -> None:
+        end = data.size - 8 - int.from_bytes(memoryview(data)[-8:-4], "little")
+        self.footer = read_footer(bytes(memoryview(data)[end:-8]), end)
+        self.chunks = memoryview(data)[len(MAGIC) : end]
+
+
+def read_layout(source: ParquetSource) -> Footer | None:
+    """Return the footer of a file whose columns can be copied; None where they have to be written anew.
+
+    FormatUnsupportedError for what can be neither: encrypted columns, columns in other files.
+    """
+    data, start = source.footer()
+    if len(data) > MOST_FOOTER:
+        return None
+    try:
+        footer = read_footer(data, start)
+    except FormatUnsupportedError as error:
+        raise FormatUnsupportedError(error.message, file=source.file) from None
+    except FileMalformedError as error:
+        # pyarrow could read it. It also reads values, and finds out itself what is damaged and matters.
+        log.info("the columns of %s are written anew: %s", source.file, error.message)
+        return None
+    same = (
+        len(footer.columns) == len(source.schema.names) and [group.rows for group in footer.groups] == source.rows
+    )
+    return footer if same and footer.copyable else None
+
+
+def _encode(batches: Sequence[pa.RecordBatch], schema: pa.Schema, *, dictionaries: bool = False) -> _Small:
+    # Nearly every floating point number is a new one: looking for those that repeat is in vain.
+    repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink, schema, compression=CODEC, use_dictionary=dictionaries or repeating or False
+    ) as writer:
+        if batches:
+            rows = sum(len(batch) for batch in batches)
+            writer.write_table(pa.Table.from_batches(batches, schema), row_group_size=rows)
+    return _Small(sink.getvalue())
+
+
+def _leaves(column: Column) -> range:
+    return range(column.first_leaf, column.first_leaf + column.leaves)
