@@ -93,13 +93,12 @@ def cut_records(
 def _block(sequence: int, rows: int, data: bytes, ends: np.ndarray, quote: str) -> Records | None:
     """Return the records of `data` without blank lines; None where nothing is left."""
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
-    first = np.frombuffer(data, np.uint8)[starts]
-    blank = (first == NEWLINE) | (first == RETURN)
+    view = np.frombuffer(data, np.uint8)
+    blank = (view[starts] == NEWLINE) | (view[starts] == RETURN)
     if blank.any():
-        # Records with nothing blank between them stay in one piece.
-        edges = np.flatnonzero(np.diff(blank, prepend=True, append=True))
-        pieces = zip(starts[edges[0::2]].tolist(), ends[edges[1::2] - 1].tolist(), strict=True)
-        data = b"".join([data[start:end] for start, end in pieces])
+        kept = np.ones(len(data), bool)
+        kept[starts[blank]] = kept[ends[blank] - 1] = False  # a blank line is one byte or CR LF
+        data = view[kept].tobytes()
         ends = np.cumsum((ends - starts)[~blank])
     if not len(ends):
         return None
