@@ -5,7 +5,7 @@ PYTHON ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo start test test-frameworks check models bench lock clean
+.PHONY: help setup demo start test test-frameworks check models bench bench-quick lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -49,9 +49,23 @@ models: setup ## Package every kind of model, compare it with its source; writes
 	@test -d $(VENV)-frameworks || { echo "run make test-frameworks first: networks need its environments" >&2; exit 1; }
 	@$(BIN)/python -m benchmarks.models
 
-bench: setup ## Measure, side by side with what people use today; writes benchmarks/RESULTS.md
+# What Dropscore is compared with has an environment of its own, as its users do.
+$(VENV)-bench/.ready: benchmarks/requirements-peers.txt $(VENV)/.ready
+	@echo "Installing what is measured beside Dropscore into $(VENV)-bench ..."
+	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r benchmarks/requirements-peers.txt
+	@touch $@
+
+bench: setup $(VENV)-bench/.ready ## Measure, side by side with what people use today; writes benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks.engine --better-mlflow
+	@$(BIN)/python -m benchmarks.engine --growth
+	@$(BIN)/python -m benchmarks.engine --profile
 	@$(BIN)/python -m benchmarks.large_csv
 	@$(BIN)/python -m benchmarks.model_graphs
+
+bench-quick: setup $(VENV)-bench/.ready ## A small part of it, in two minutes; prints only
+	@$(BIN)/python -m benchmarks.engine --quick
 
 lock: setup ## Pin all requirements anew, with hashes
 	@$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate --python $(BIN)/python \
@@ -60,6 +74,9 @@ lock: setup ## Pin all requirements anew, with hashes
 		--custom-compile-command 'make lock' pyproject.toml --extra packaging -c requirements-dev.txt -o requirements.txt
 	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
 		--custom-compile-command 'make lock' pyproject.toml -c requirements-dev.txt -o requirements-serving.txt
+	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
+		--custom-compile-command 'make lock' benchmarks/requirements-peers.in -c requirements-dev.txt \
+		-o benchmarks/requirements-peers.txt
 	@$(foreach pair,torch:3.11 mlflow:3.12 keras:3.13,$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate \
 		--python-version $(lastword $(subst :, ,$(pair))) --python-platform x86_64-manylinux_2_28 \
 		$(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)") --custom-compile-command 'make lock' \
@@ -67,6 +84,6 @@ lock: setup ## Pin all requirements anew, with hashes
 		-o tests/frameworks/requirements-$(firstword $(subst :, ,$(pair))).txt &&) true
 
 clean: ## Remove what was installed, built or run here
-	rm -rf $(VENV) $(VENV)-frameworks node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache .ruff_cache \
-		.import_linter_cache .hypothesis benchmarks/.work
+	rm -rf $(VENV) $(VENV)-frameworks $(VENV)-bench node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache \
+		.ruff_cache .import_linter_cache .hypothesis benchmarks/.work
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

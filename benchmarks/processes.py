@@ -27,13 +27,21 @@ def measure(command: Sequence[str], log: Path) -> Measurement:
     """Run a command to its end and measure it; SystemExit, with its output, if it fails."""
     started = time.perf_counter()
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=environment())
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - started
     if process.returncode:
         raise SystemExit(f"{command} failed:\n{log.read_text('utf-8', 'replace')}")
     return Measurement(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment variables for a process to measure.
+
+    Users' Pythons keep what they have compiled: where that is switched off, each start would do it all again.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def in_turns(

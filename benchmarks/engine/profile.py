@@ -1,0 +1,73 @@
+"""Where the time goes, in settings that miss a target."""
+
+from collections.abc import Iterable, Iterator
+
+from benchmarks.engine.cells import Cell, Measured
+from benchmarks.engine.systems import ONE_ROW, OURS
+from benchmarks.engine.targets import Verdict
+
+TEXT = """
+Our medians, in seconds, in each setting that misses a target. "Before and after" is the process's wall time
+outside of the receipt's `seconds`: starting Python, imports, ending. Stages are CPU seconds, summed over threads;
+"no stage" is the process's CPU time outside of them: start-up, opening the model, and work that is in no stage.
+"Idle" is what the cores could have worked in `seconds` and did not work in any stage: opening the model, waiting
+for the first block or for the disk, threads that end apart, committing. "1 row" is the process's wall time for a
+file of one row.
+
+{table}
+
+{start}
+"""
+
+
+def where_time_goes(measured: Measured, verdicts: Iterable[Verdict], rows: int) -> str:
+    """Return the section's text; nothing if all is met and start-up was not measured."""
+    missed = {
+        (verdict.model, verdict.target.format, verdict.target.keep) for verdict in verdicts if verdict.met is False
+    }
+    cells = [
+        cell
+        for cell in measured.cells
+        if cell.series == "sides"
+        and cell.setting.rows == rows
+        and (cell.setting.model, cell.setting.format, cell.setting.keep) in missed
+    ]
+    if not cells and not measured.start:
+        return ""
+    table = "\n".join(stage_lines(cells)) if cells else "None misses one."
+    return TEXT.format(table=table, start="\n".join(start_lines(measured)))
+
+
+def stage_lines(cells: Iterable[Cell]) -> Iterator[str]:
+    """Yield the table's lines: a setting each, a column for each stage that any of them has."""
+    ours = [(c, taken, one) for c in cells if (taken := c.median(OURS)) and (one := c.median(ONE_ROW))]
+    stages = list(dict.fromkeys(stage for _, taken, _ in ours for stage in taken.stages_cpu))
+    heads = ["model", "format", "kept", "process", "before and after", "run", *stages, "no stage", "idle", "1 row"]
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for cell, taken, one_row in ours:
+        inside = sum(taken.stages_cpu.values())
+        numbers = [
+            taken.wall,
+            taken.wall - taken.seconds,
+            taken.seconds,
+            *(taken.stages_cpu.get(stage, 0.0) for stage in stages),
+            taken.cpu - inside,
+            cell.cores * taken.seconds - inside,
+            one_row.wall,
+        ]
+        setting = cell.setting
+        words = [setting.model, setting.format, setting.keep, *(f"{number:.2f}" for number in numbers)]
+        yield f"| {' | '.join(words)} |"
+
+
+def start_lines(measured: Measured) -> Iterator[str]:
+    """Yield what start-up takes, as benchmarks/engine/start.py measured it; nothing if it did not."""
+    start = measured.start
+    if not start:
+        return
+    yield from ["| program | wall s |", "|---|---|"]
+    for name, wall in start["programs"].items():
+        yield f"| {name} | {wall:.3f} |"
+    imports = ", ".join(f"{package} {taken:.3f}" for package, taken in start["imports"].items())
+    yield f"\nImported packages' own seconds (`-X importtime`, which adds some): {imports}.\n\n{start['machine']}"
