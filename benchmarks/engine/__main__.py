@@ -15,6 +15,7 @@ benchmarks/engine.json when it is done: a run may be ended at any time and gone 
 
 import argparse
 import datetime as dt
+import fcntl
 import os
 import platform
 import subprocess
@@ -48,6 +49,11 @@ def main() -> None:
         return
     if not models.BENCH_PYTHON.exists():
         sys.exit(".venv-bench is not there: `make bench` or `make bench-quick` installs it")
+    lock = (WORK / "lock").open("w")  # held until this process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("a benchmark is running here: two would disturb each other, and delete each other's results")
     if arguments.profile:
         measured = Measured.read(file)
         start = measure_start(arguments.rounds) | {"machine": f"{machine()}. Commit {commit()}."}
