@@ -1,6 +1,6 @@
 """The limit: ONNX Runtime alone, two threads over arrays that are ready in memory; prints what that took, as JSON.
 
-The graph that is served, fast.onnx, takes codes of texts, and gets them; model.onnx gets the texts.
+The graph that is served, fast.onnx, takes and gives codes of texts; model.onnx takes and gives the texts.
 
 python onnxruntime_alone.py SOURCE.parquet TARGET.parquet PACKAGE GRAPH THREADS
 """
@@ -54,8 +54,9 @@ with ThreadPoolExecutor(int(threads)) as pool:
     answers = list(pool.map(run, range(0, rows.num_rows, CHUNK)))
     taken = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 prediction, probability = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-pq.write_table(
-    pa.table({"id": rows["id"], "prediction": pa.array(prediction, pa.string()), "probability_yes": probability}),
-    target,
-)
+if prediction.dtype == np.int32:
+    texts = json.loads(session.get_modelmeta().custom_metadata_map["dropscore_labels"])["prediction"]
+    prediction = np.array(texts, object)[prediction]
+labels = pa.array(prediction, pa.string())
+pq.write_table(pa.table({"id": rows["id"], "prediction": labels, "probability_yes": probability}), target)
 print(json.dumps(taken))
