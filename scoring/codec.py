@@ -30,6 +30,8 @@ class Work:
     """Bytes of input (CSV text, or Parquet values in memory) that one thread takes at a time."""
     max_record_bytes: int
     progress: Progress
+    tally: Tally
+    """The run's own: for what the caller's thread does, beside what blocks report of themselves."""
 
     @property
     def file(self) -> str:

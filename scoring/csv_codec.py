@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -42,12 +43,14 @@ def score_csv(work: Work) -> Scored:
     options = work.options.csv
     if work.input.size == 0:
         raise FileEmptyError("the file is empty: it has not even a header", file=work.file)
-    chunks = stream(work.blobs, work.input, chunk=work.block_bytes)
-    start = next(chunks)
+    reading = Tally()  # a thread of its own reads ahead
+    chunks = stream(work.blobs, work.input, chunk=work.block_bytes, timer=partial(reading.stage, "read"))
+    waited = work.tally.timed("wait", chunks)
+    start = next(waited)
     check_is_text(start, work.file)
     mark = BOM if start.startswith(BOM) else b""
     blocks = cut_records(
-        chain([start[len(mark) :]], chunks),
+        chain([start[len(mark) :]], waited),
         delimiter=options.delimiter,
         quote=options.quote,
         max_record=work.max_record_bytes,
@@ -60,7 +63,9 @@ def score_csv(work: Work) -> Scored:
     header = read_header(first, options, work.model.signature, work.file)
     body = first.without_first() if options.header else first
     with closing(chunks):
-        return _CsvFile(work, header, mark).score(chain([body], blocks))
+        result = _CsvFile(work, header, mark).score(work.tally.timed("cut", chain([body], blocks)))
+    result.tally.add(reading)
+    return result
 
 
 class _CsvFile:
@@ -106,6 +111,10 @@ class _CsvFile:
 
     def _score_block(self, records: Records) -> _Block:
         tally = Tally(read=len(records))
+        with tally.stage("rest"):
+            return self._score_records(records, tally)
+
+    def _score_records(self, records: Records, tally: Tally) -> _Block:
         if not len(records):
             return _Block(tally, len(records.data), None, None)
         with tally.stage("parse"):
@@ -132,8 +141,10 @@ class _CsvFile:
             with tally.stage("write"):
                 scored = self._work.scored.stage(records.sequence + 1, memoryview(text))
         if rejects:
-            text = self._rejected_text(records, rejects)
-            rejected = self._work.rejected.stage(records.sequence + 1, memoryview(text))
+            with tally.stage("encode"):
+                text = self._rejected_text(records, rejects)
+            with tally.stage("write"):
+                rejected = self._work.rejected.stage(records.sequence + 1, memoryview(text))
         return _Block(tally, len(records.data), scored, rejected)
 
     def _rejected_text(self, records: Records, rejects: Rejects) -> pa.Buffer:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from errors import BlobNotFoundError, DropscoreError, InputError, ModelError, RetriesExhaustedError
 from scoring.job import Job
+from scoring.log_lines import line
 from scoring.pipeline import begin, run_job
 from scoring.receipt import Receipt, write_up
 from scoring.services import Services
@@ -23,13 +24,13 @@ def accept_file(path: BlobPath, services: Services) -> Job | None:
     try:
         job = Job.for_dropped(path, services.blobs.stat(path).etag)
     except BlobNotFoundError:
-        log.warning("%s is gone again: nothing to do", path)
+        log.warning(line("file_gone", input=str(path)))
         return None
     except (InputError, ModelError) as error:
         _refuse(str(path), error, services)
         return None
     services.queues.send(services.settings.jobs_queue, job.to_json())
-    log.info("queued %s for %s", path, job.model)
+    log.info(line("file_queued", input=str(path), model=str(job.model)))
     return job
 
 
@@ -64,7 +65,7 @@ def give_up(body: str, services: Services) -> Receipt:
 
 def _refuse(identity: str, error: DropscoreError, services: Services) -> Receipt:
     """Write the failed receipt of what never became a job: named after `identity`, a message or a path."""
-    log.warning("refused: %s: %s", error.code, error.message)
+    log.warning(line("job_refused", input=error.file, error=error.code, message=error.message))
     now = datetime.now(UTC).isoformat()
     receipt = Receipt(
         run_id=hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32],

@@ -141,10 +141,10 @@ class _ParquetFile:
         with closing(self._work.engine.map(self._score_slice, self._slices())) as done:
             for piece in done:
                 tally.add(piece.tally)
-                with tally.stage("write"):
+                with self._work.tally.stage("write"):
                     self._write(piece.group, piece.pieces)
                 self._work.progress(self._work.input.size * tally.read // total, tally)
-        with tally.stage("write"):
+        with self._work.tally.stage("write"):
             scored = self._scored.finish()
             return Scored(tally, scored, self._rejected.finish() if self._rejected else [])
 
@@ -162,12 +162,13 @@ class _ParquetFile:
 
     def _score_slice(self, piece: _Slice) -> _ScoredSlice:
         tally, pieces = Tally(), []
-        while tally.read < piece.rows:
-            with tally.stage("read"):
-                taken = piece.group.source.take()
-            if taken is None:
-                break
-            pieces.append(self._score_batch(*taken, tally))
+        with tally.stage("rest"):
+            while tally.read < piece.rows:
+                with tally.stage("parse"):
+                    taken = piece.group.source.take()
+                if taken is None:
+                    break
+                pieces.append(self._score_batch(*taken, tally))
         return _ScoredSlice(piece.group, pieces, tally)
 
     def _score_batch(self, offset: int, batch: pa.RecordBatch, tally: Tally) -> _Piece:

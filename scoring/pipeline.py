@@ -23,6 +23,7 @@ from scoring.codec import Progress, Scored, Work
 from scoring.csv_codec import CONTENT_TYPE as CSV
 from scoring.csv_codec import score_csv
 from scoring.job import FORMATS, Job, Run
+from scoring.log_lines import Pace, line
 from scoring.options import Format
 from scoring.output import Output, superseded
 from scoring.parquet_codec import CONTENT_TYPE as PARQUET
@@ -49,18 +50,22 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
     Permanent faults end in a failed receipt and are not raised; what a retry can mend is raised.
     """
     started = datetime.now(UTC)
-    run = begin(job, services)
-    if (receipt := services.receipts.find(run.id)) and receipt.is_final:
-        log.info("run %s of %s has ended before: %s", run.id, job.input, receipt.status)
-        return receipt
-    services.receipts.announce(run)
     tally = Tally()
+    with tally.stage("begin"):
+        run = begin(job, services)
+        if (receipt := services.receipts.find(run.id)) and receipt.is_final:
+            log.info(line("run_known", **_names(run), status=receipt.status))
+            return receipt
+        services.receipts.announce(run)
+    log.info(line("run_began", **_names(run), bytes=run.input.size if run.input else None))
     scored, rejected = _outputs(run, services)
     try:
-        result = _score(run, services, scored, rejected, progress)
-        tally = result.tally
+        with tally.stage("rest"):
+            result = _score(run, services, scored, rejected, progress=progress, tally=tally)
+        tally.add(result.tally)
         _check_sum(tally)
-        _commit(result, scored, rejected, run)
+        with tally.stage("commit"):
+            _commit(result, scored, rejected, run)
         error: DropscoreError | None = None
     except ConditionFailedError:
         error = superseded(run)  # a read found another version of the input
@@ -81,11 +86,32 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
         rejects=rejected.path if tally.rejected and (error is None or error.code == "threshold_exceeded") else None,
     )
     receipt = services.receipts.record(receipt)
-    log.info(
-        "run %s of %s with %s: %s, %d rows read, %d scored, %d rejected, %.2f s",
-        run.id, job.input, job.model, receipt.status, tally.read, tally.scored, tally.rejected, receipt.seconds,
-    )  # fmt: skip
+    log.log(logging.WARNING if receipt.status == "failed" else logging.INFO, _ended(run, receipt))
     return receipt
+
+
+def _names(run: Run) -> dict[str, str]:
+    version = {"version": str(run.model)} if run.model else {}
+    return {"run": run.id, "input": str(run.job.input), "model": str(run.job.model)} | version
+
+
+def _ended(run: Run, receipt: Receipt) -> str:
+    """Return the log line of a run that has ended; the message of an error holds no row's values."""
+    error = receipt.error or {}
+    return line(
+        "run_ended",
+        **_names(run),
+        status=receipt.status,
+        error=error.get("code"),
+        message=error.get("message"),
+        rows_read=receipt.rows["read"],
+        rows_scored=receipt.rows["scored"],
+        rows_rejected=receipt.rows["rejected"],
+        seconds=receipt.seconds,
+        **receipt.rates,
+        peak_memory_bytes=receipt.peak_memory_bytes,
+        **{f"{stage}_cpu": seconds for stage, seconds in receipt.stages["cpu"].items()},
+    )
 
 
 def begin(job: Job, services: Services) -> Run:
@@ -100,16 +126,18 @@ def begin(job: Job, services: Services) -> Run:
         if job.etag:
             source = replace(source, etag=job.etag)  # if that is gone, the first read will say so: superseded
     except BlobNotFoundError:
-        log.warning("%s is not there to be scored", job.input)
+        log.warning(line("input_missing", input=str(job.input)))
     model: ModelVersion | None = None
     try:
         model = services.models.resolve(job.model)
     except ModelError as error:
-        log.warning("%s cannot be scored: %s", job.input, error)
+        log.warning(line("model_refused", input=str(job.input), model=str(job.model), error=error.code))
     return Run(job, source, model)
 
 
-def _score(run: Run, services: Services, scored: Output, rejected: Output, progress: Progress) -> Scored:
+def _score(
+    run: Run, services: Services, scored: Output, rejected: Output, *, progress: Progress, tally: Tally
+) -> Scored:
     kind = _format(run.job)
     if run.input is None:
         raise BlobNotFoundError(
@@ -117,19 +145,34 @@ def _score(run: Run, services: Services, scored: Output, rejected: Output, progr
         )
     version = run.model or services.models.resolve(run.job.model)
     settings = services.settings
+    with tally.stage("open"):
+        model = services.models.load(version)
     work = Work(
         services.blobs,
         run.input,
-        services.models.load(version),
+        model,
         run.job.options,
         scored,
         rejected,
         services.engine,
         max(settings.block_bytes, run.input.size // MAX_BLOCKS),
         settings.max_record_bytes,
-        progress,
+        _logged(progress, run, run.input.size),
+        tally,
     )
     return CODECS[kind](work)
+
+
+def _logged(progress: Progress, run: Run, size: int) -> Progress:
+    """Return `progress` that also logs a line from time to time."""
+    pace = Pace(size)
+
+    def update(read: int, tally: Tally) -> None:
+        progress(read, tally)
+        if pace.due():
+            log.info(line("run_progress", **_names(run), **pace.figures(read, tally)))
+
+    return update
 
 
 def _commit(result: Scored, scored: Output, rejected: Output, run: Run) -> None:

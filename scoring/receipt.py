@@ -1,12 +1,20 @@
 """The record of a run's outcome, written last."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from errors import BlobNotFoundError, ConditionFailedError, DropscoreError, RetriesExhaustedError, RunNotFoundError
+from errors import (
+    BlobNotFoundError,
+    ConditionFailedError,
+    DropscoreError,
+    RetriesExhaustedError,
+    RunNotFoundError,
+    ThresholdExceededError,
+)
 from scoring.job import Run
 from scoring.tally import Tally
 from storage import ANY_ETAG, BlobPath, BlobStore
@@ -44,7 +52,11 @@ class Receipt:
     finished: str = ""
     seconds: float = 0
     stages: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Wall and CPU seconds by stage, summed over threads."""
+    """Wall and CPU seconds by stage, summed over threads; `rest` is what is none of the others."""
+    rates: Mapping[str, float | None] = field(default_factory=dict)
+    """rows_per_second and bytes_per_second (of the input) of the whole run; null if it was not read to the end."""
+    peak_memory_bytes: int | None = None
+    """The most memory this process has held since it began, whatever it did; null where that is not known."""
 
     @property
     def is_final(self) -> bool:
@@ -88,6 +100,8 @@ def write_up(
     status: Status = "succeeded"
     if error:
         status = "superseded" if error.code == "superseded" else "failed"
+    seconds = (finished - started).total_seconds()
+    is_read = run.input is not None and (not error or error.code == ThresholdExceededError.code)
     warning = {"code": "no_rows", "message": "the file has columns and no rows: the result has none either"}
     return Receipt(
         **begun(run),
@@ -100,13 +114,27 @@ def write_up(
         warnings=(warning,) if not error and not tally.read else (),
         started=started.isoformat(),
         finished=finished.isoformat(),
-        seconds=round((finished - started).total_seconds(), 3),
+        seconds=round(seconds, 3),
         stages={"wall": _rounded(tally.wall), "cpu": _rounded(tally.cpu)},
+        rates={
+            "rows_per_second": round(tally.read / seconds, 1) if is_read and seconds else None,
+            "bytes_per_second": round(run.input.size / seconds, 1) if run.input and is_read and seconds else None,
+        },
+        peak_memory_bytes=_peak_memory(),
     )
 
 
 def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
     return {stage: round(value, 3) for stage, value in seconds.items()}
+
+
+def _peak_memory() -> int | None:
+    if sys.platform == "win32":
+        return None
+    import resource  # noqa: PLC0415  # Windows has none
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Reading one version of a blob: as a seekable file, or as a stream of chunks."""
 
 import io
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
@@ -108,16 +109,24 @@ class BlobReader(io.RawIOBase):
             raise ValueError("the reader is closed")
 
 
-def stream(store: BlobStore, blob: Blob, *, chunk: int = 4 * 1024 * 1024, offset: int = 0) -> Generator[bytes]:
+def stream(
+    store: BlobStore,
+    blob: Blob,
+    *,
+    chunk: int = 4 * 1024 * 1024,
+    offset: int = 0,
+    timer: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Generator[bytes]:
     """Yield one version of a blob from `offset` on in chunks of `chunk` bytes, the last one maybe shorter.
 
     While the caller works on a chunk, one background thread reads the next one, and no more. What that read raises
     (ConditionFailedError once the blob has been replaced) is raised here, after the chunks before it. The thread
-    ends with the iteration, or when the generator is closed.
+    ends with the iteration, or when the generator is closed. Each read, on whichever thread, is inside a `timer()`.
     """
 
     def fetch(start: int) -> bytes:
-        return store.read(blob.path, offset=start, length=min(chunk, blob.size - start), if_match=blob.etag)
+        with timer():
+            return store.read(blob.path, offset=start, length=min(chunk, blob.size - start), if_match=blob.etag)
 
     if blob.size - offset <= chunk:  # a single chunk needs no thread
         if offset < blob.size:

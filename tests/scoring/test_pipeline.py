@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv as arrow_csv
 
 from errors import StorageUnavailableError
 from model_store import ModelReference
@@ -227,3 +230,34 @@ def test_every_part_of_a_job_is_in_its_run_id(services) -> None:
     services.blobs.write(INPUT, GOOD)
     ids.add(begin(job, services).id)
     assert len(ids) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("a.csv", {"begin", "open", "read", "wait", "cut", "parse", "score", "encode", "write", "commit", "rest"}),
+        ("a.parquet", {"begin", "open", "parse", "conform", "score", "write", "commit", "rest"}),
+    ],
+)
+def test_a_receipt_says_how_fast_and_where_the_time_went(drop, name: str, stages: set[str]) -> None:
+    """Rates of rows and bytes, wall and CPU seconds of every stage, and the process's peak of memory."""
+    data = GOOD
+    if name.endswith("parquet"):
+        buffer = BytesIO()
+        pq.write_table(arrow_csv.read_csv(BytesIO(GOOD)), buffer)
+        data = buffer.getvalue()
+    receipt = drop(name, data)
+    assert set(receipt.stages["cpu"]) == set(receipt.stages["wall"]) == stages
+    rows, size = receipt.rates["rows_per_second"], receipt.rates["bytes_per_second"]
+    assert size / rows == pytest.approx(len(data) / 3, rel=0.01)
+    assert receipt.peak_memory_bytes is None or receipt.peak_memory_bytes > 2**24
+    assert drop.services.receipts.find(receipt.run_id) == receipt
+
+
+def test_a_failed_receipt_has_no_rates(drop) -> None:
+    """A file that was not read to its end has no rows and no rate, but the times of what was done."""
+    receipt = drop("a.csv", b"nothing,the,model,knows\n1,2,3,4\n")
+    assert receipt.status == "failed"
+    assert receipt.rates == {"rows_per_second": None, "bytes_per_second": None}
+    assert receipt.rows == {"read": 0, "scored": 0, "rejected": 0}
+    assert "open" in receipt.stages["cpu"]
