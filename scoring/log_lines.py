@@ -43,7 +43,7 @@ class Pace:
 
     def __init__(self, total: int, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin now; `total` is the input's size in bytes, `every` the seconds between two lines."""
-        self._total = total
+        self.total = total
         self._every = every
         self._clock = clock
         self._start = self._last = clock()
@@ -61,10 +61,10 @@ class Pace:
         seconds = self._clock() - self._start
         return {
             "bytes_read": read,
-            "bytes": self._total,
+            "bytes": self.total,
             "rows_read": tally.read,
             "rows_rejected": tally.rejected,
             "seconds": seconds,
             "rows_per_second": round(tally.read / seconds) if seconds else None,
-            "seconds_left": round((self._total - read) * seconds / read) if read else None,
+            "seconds_left": round((self.total - read) * seconds / read) if read else None,
         }

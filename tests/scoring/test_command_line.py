@@ -1,12 +1,16 @@
 """python -m scoring, run as users run it."""
 
 import json
+import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from scoring.__main__ import app
+from scoring.tally import Tally
+from scoring.terminal import progress_of
 from tests.scoring.test_csv import GOOD, HEADER
 
 run = CliRunner().invoke
@@ -75,3 +79,79 @@ def test_a_receipt_can_be_printed(store, drop) -> None:
     done = run(app, ["receipt", receipt.run_id, "--store", store])
     assert json.loads(done.stdout)["status"] == "succeeded"
     assert "run_not_found" in run(app, ["receipt", "nope", "--store", store]).output
+
+
+def test_scripts_get_the_receipt_as_json(store, tmp_path: Path) -> None:
+    """`--json` prints the receipt and nothing else on stdout, also of a run that failed (code 1)."""
+    source = tmp_path / "a.csv"
+    source.write_bytes(GOOD)
+    done = run(app, ["score", str(source), "--model", "churn", "--store", store, "--json"])
+    receipt = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert receipt["rows"]["scored"] == 3
+    assert receipt["rates"]["rows_per_second"] > 0
+    failed = run(app, ["score", str(source), "--model", "churn", "--store", store, "--json", "--keep", "nope"])
+    assert failed.exit_code == 1
+    assert json.loads(failed.stdout)["error"]["code"] == "column_missing"
+
+
+def test_quiet_shows_nothing_but_errors(store, tmp_path: Path) -> None:
+    """`--quiet` is silent about what went well, and says what went wrong on stderr."""
+    source = tmp_path / "a.csv"
+    source.write_bytes(GOOD)
+    arguments = ["score", str(source), "--model", "churn", "--store", store, "--quiet"]
+    assert run(app, arguments).output == ""
+    failed = run(app, [*arguments, "--keep", "nope"])
+    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert failed.stderr.startswith("column_missing: ")
+
+
+def test_the_receipt_says_how_fast_and_where_the_time_went(store, tmp_path: Path) -> None:
+    """People see rows and bytes a second, the stages' CPU seconds and the peak of memory."""
+    source = tmp_path / "a.csv"
+    source.write_bytes(GOOD + GOOD.partition(b"\n")[2] * 20_000)
+    done = run(app, ["score", str(source), "--model", "churn", "--store", store])
+    assert re.search(r"^time +[\d.]+ s, [\d,]+ rows/s, [\d.]+ MB/s$", done.stderr, re.MULTILINE)
+    assert re.search(r"^cpu +(\w+ [\d.]+ s, )+\w+ [\d.]+ s$", done.stderr, re.MULTILINE)
+    assert "at most" in done.stderr
+
+
+def test_without_a_terminal_progress_is_lines(capsys) -> None:
+    """Where stderr is a file or a pipe, as in CI, a plain line is written every few seconds, and not more often."""
+    with progress_of("a.csv", 4_000_000, every=0) as progress:
+        progress(1_000_000, Tally(read=1234, scored=1234))
+    assert re.fullmatch(
+        r"a\.csv: 1\.0 of 4\.0 MB, 1,234 rows, [\d,]+ rows/s, [\d,]+ s left\n", capsys.readouterr().err
+    )
+    with progress_of("a.csv", 4_000_000) as progress:
+        progress(1_000_000, Tally(read=1234, scored=1234))
+    assert capsys.readouterr().err == ""
+
+
+class Terminal(StringIO):
+    """What stderr is where a person looks at it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_in_a_terminal_progress_is_a_bar(monkeypatch) -> None:
+    """The bar has the file's name as it is, bytes, rows and rates."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    with progress_of("a[b].csv", 4_000_000) as progress:
+        progress(1_000_000, Tally(read=1234, scored=1234))
+    assert "a[b].csv" in terminal.getvalue()
+    assert "1.0/4.0 MB" in terminal.getvalue()
+    assert "1,234 rows, " in terminal.getvalue()
+
+
+@pytest.mark.parametrize("command", ["score", "drop"])
+def test_help_says_what_the_exit_codes_mean(command: str) -> None:
+    """Scripts can look up what 0, 1 and 2 stand for; misuse is 2."""
+    words = " ".join(run(app, [command, "--help"], env={"COLUMNS": "200"}).output.split())
+    assert "Ends with code 0 if the file was scored" in words
+    assert "2 if the command was misused" in words
+    assert run(app, [command, "no such file.csv", "--model", "churn"]).exit_code == 2

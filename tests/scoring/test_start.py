@@ -56,3 +56,22 @@ def test_scoring_loads_no_pandas(services, monkeypatch) -> None:
         "[['prediction', 'probability_leave'], ['error']]",
         "[]",
     ]
+
+
+def test_the_command_loads_no_more_than_it_shows(services, monkeypatch, tmp_path: Path) -> None:
+    """`score` without a terminal loads neither rich nor pandas, nor Azure's libraries for a folder."""
+    monkeypatch.setenv("DROPSCORE_CACHE", services.settings.cache)
+    source = tmp_path / "a.csv"
+    source.write_bytes(GOOD)
+    command = [sys.executable, "-X", "importtime", "-m", "scoring", "score", str(source), "--model", "churn"]
+    done = subprocess.run(
+        [*command, "--store", services.settings.folder],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import")}
+    assert "onnxruntime" in loaded
+    unwanted = {"rich", "pandas", "sklearn", "azure.storage.blob", "azure.functions", "fastapi", "asyncio"}
+    assert not unwanted & loaded
