@@ -10,7 +10,7 @@ benchmarks/engine.json when it is done: a run may be ended at any time and gone 
     python -m benchmarks.engine --growth [...]     # ours on 0.1, 1, 2 and 10 million rows, logreg and hgb
     python -m benchmarks.engine --profile          # what start-up takes, for "Where the time goes"
     python -m benchmarks.engine --render           # only writes RESULTS.md anew from what was measured
-    python -m benchmarks.engine --quick            # a small part of it, printed only
+    python -m benchmarks.engine --quick            # a small part of it, on 200,000 rows, printed only
 """
 
 import argparse
@@ -29,13 +29,25 @@ from benchmarks.engine import models, report
 from benchmarks.engine.cells import MEASURED, Cell, Measured, Run, Setting
 from benchmarks.engine.data import WORK, source
 from benchmarks.engine.start import measure_start
-from benchmarks.engine.systems import ONE_ROW, OURS, SYSTEMS, check, chosen, take_turns, without_slower
+from benchmarks.engine.systems import (
+    ALONE,
+    ONE_ROW,
+    OURS,
+    PANDAS,
+    POLARS,
+    SYSTEMS,
+    check,
+    chosen,
+    take_turns,
+    without_slower,
+)
 from benchmarks.engine.targets import ROWS
 from benchmarks.processes import ROOT
 
 GROWTH = (100_000, 1_000_000, 2_000_000, 10_000_000)
 GROWTH_MODELS = ("logreg", "hgb")
-QUICK = (Setting("hgb", "csv", "all", 200_000), Setting("logreg", "parquet", "id", 200_000))
+QUICK = (Setting("hgb", "csv", "id", 200_000), Setting("logreg", "parquet", "all", 200_000))
+QUICK_SYSTEMS = (OURS, PANDAS, "mlflow-sklearn", "mlflow-onnx", POLARS, ALONE)
 LIBRARIES = ("pyarrow", "onnxruntime", "numpy", "pandas", "scikit-learn", "lightgbm", "mlflow-skinny", "polars")
 
 
@@ -89,7 +101,8 @@ def parse() -> argparse.Namespace:
         modes.add_argument(f"--{mode}", action="store_true")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.rounds, arguments.better_mlflow, arguments.file = 3, True, WORK / "quick.json"
+        arguments.rounds, arguments.better_mlflow, arguments.systems = 3, True, QUICK_SYSTEMS
+        arguments.file = WORK / "quick.json"
     return arguments
 
 
