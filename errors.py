@@ -9,6 +9,8 @@ DropscoreError
 │   ├── FileEmptyError             no bytes at all
 │   ├── FileMalformedError         not the format its name says, or cut short
 │   ├── RecordTooLargeError        one record larger than a block may be
+│   ├── ExpansionError             a compressed file that becomes far larger than text does
+│   ├── OutputEncodingError        a result that the input's encoding cannot write
 │   ├── ColumnMissingError         a column the model needs is not there
 │   ├── ColumnTypeError            a whole column of a type the model cannot take
 │   ├── ThresholdExceededError     more rows rejected than the job allows
@@ -108,6 +110,18 @@ class RecordTooLargeError(InputError):
     """One record is larger than a block may be."""
 
     code, status = "record_too_large", 413
+
+
+class ExpansionError(InputError):
+    """A compressed file becomes more bytes, for each of its own, than any text of rows does."""
+
+    code, status = "expansion_limit", 413
+
+
+class OutputEncodingError(InputError):
+    """The result has a character that the input's encoding cannot write."""
+
+    code, status = "output_encoding", 422
 
 
 class ColumnMissingError(InputError):

@@ -71,6 +71,8 @@ class Settings:
     """Bytes of CSV that one thread scores at a time."""
     max_record_bytes: int = 16 * 1024 * 1024
     """The longest CSV record that is accepted."""
+    max_expansion: int = 200
+    """Bytes of text that one byte of a compressed CSV file may become, once it is more than 64 MiB of text."""
     max_request_bytes: int = 4 * 1024 * 1024
     """The largest body of a prediction request."""
     max_request_rows: int = 10_000

@@ -25,7 +25,12 @@ from storage.writer import StagedWriter
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A .csv or .parquet file.")]
+File = Annotated[
+    Path,
+    typer.Argument(
+        exists=True, dir_okay=False, readable=True, help="A .csv, .tsv or .parquet file; .csv.gz and .csv.zst too."
+    ),
+]
 Model = Annotated[str, typer.Option(help="The model: churn, churn@champion or churn@3.")]
 Keep = Annotated[str, typer.Option(help='Input columns to keep: "all", "none", or names divided by commas.')]
 Threshold = Annotated[
@@ -42,7 +47,16 @@ def score(
     model: Model,
     keep: Keep = "all",
     error_threshold: Threshold = 0.1,
-    delimiter: Annotated[str, typer.Option(help="What divides the columns of a CSV file; \\t for a tab.")] = ",",
+    delimiter: Annotated[
+        str | None,
+        typer.Option(help="What divides the columns of a CSV file; \\t for a tab; found out if left out."),
+    ] = None,
+    quote: Annotated[
+        str | None, typer.Option(help="A CSV file's quoting character; found out if left out.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="A CSV file's encoding, such as latin-1; UTF-8 or UTF-16 if left out.")
+    ] = None,
     header: Annotated[bool, typer.Option(help="Whether a CSV file's first line names its columns.")] = True,
     output: Output = None,
     as_json: AsJson = False,
@@ -59,7 +73,12 @@ def score(
         given = {
             "keep": keep if keep in ("all", "none") else [name.strip() for name in keep.split(",")],
             "error_threshold": error_threshold,
-            "csv": {"delimiter": "\t" if delimiter == "\\t" else delimiter, "header": header},
+            "csv": {
+                "delimiter": "\t" if delimiter == "\\t" else delimiter,
+                "quote": quote,
+                "header": header,
+                "encoding": encoding,
+            },
         }
         path = BlobPath(services.settings.incoming, f"{reference}/{file.name}")
         job = Job(path, reference, Options.from_dict(given))

@@ -1,7 +1,8 @@
 """What the two formats have in common: where rows come from, where results go, and what columns they have."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from model_store import Signature
 from model_store.model import Model
@@ -29,6 +30,8 @@ class Work:
     block_bytes: int
     """Bytes of input (CSV text, or Parquet values in memory) that one thread takes at a time."""
     max_record_bytes: int
+    max_expansion: int
+    """Bytes of text that one byte of a compressed CSV file may become."""
     progress: Progress
     tally: Tally
     """The run's own: for what the caller's thread does, beside what blocks report of themselves."""
@@ -47,6 +50,8 @@ class Scored:
     scored_blocks: Sequence[str]
     rejected_blocks: Sequence[str]
     """Empty where no row was rejected."""
+    dialect: Mapping[str, Any] | None = None
+    """How a CSV input is written, as it was told or found out."""
 
 
 def output_names(signature: Signature, kept: Iterable[str]) -> list[str]:

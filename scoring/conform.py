@@ -30,11 +30,13 @@ def check_columns(signature: Signature, schema: pa.Schema, file: str, *, hint: s
     `schema` has the file's own columns, all of them; columns the model does not know are ignored.
     `hint` is what to say behind the names of missing columns.
     """
-    missing = [c.name for c in signature.inputs if c.required and c.name not in schema.names]
+    names = schema.names  # a list made anew for each that asks
+    known = set(names)
+    missing = [c.name for c in signature.inputs if c.required and c.name not in known]
     if missing:
         # Where none of the names is known, the "header" may well be a row of data: it is not repeated.
-        strange = not any(c.name in schema.names for c in signature.inputs)
-        has = f"{len(schema.names)} others" if strange else _named(schema.names)
+        strange = not any(c.name in known for c in signature.inputs)
+        has = f"{len(names)} others" if strange else _named(names)
         raise ColumnMissingError(
             f"{_named(missing)} the model needs {'is' if len(missing) == 1 else 'are'} not in the file, "
             f"which has {has}{hint}",
@@ -42,7 +44,7 @@ def check_columns(signature: Signature, schema: pa.Schema, file: str, *, hint: s
             column=missing[0],
         )
     for column in signature.inputs:
-        if column.name not in schema.names:
+        if column.name not in known:
             continue
         found = schema.field(column.name).type
         if pa.types.is_dictionary(found):

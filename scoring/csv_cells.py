@@ -23,9 +23,10 @@ from model_store import ColumnType, Signature
 from model_store.arrays import from_cells, from_numpy, scalar
 from scoring import rejects as reject
 from scoring.conform import cast, conform, type_fault
-from scoring.csv_header import BOM, Header, split
+from scoring.csv_dialect import Dialect
+from scoring.csv_header import BOM, Header, other_encoding, split
 from scoring.csv_records import Records
-from scoring.options import NULL_SPELLINGS, CsvOptions
+from scoring.options import NULL_SPELLINGS
 from scoring.rejects import Fault, Rejects
 
 _CODED = pa.dictionary(pa.int32(), pa.string())
@@ -51,11 +52,11 @@ class Cells:
 class CellReader:
     """Reads the columns a model needs, and the text of those a job keeps, from blocks of one file."""
 
-    def __init__(self, header: Header, signature: Signature, kept: Sequence[str], options: CsvOptions) -> None:
+    def __init__(self, header: Header, signature: Signature, kept: Sequence[str], options: Dialect) -> None:
         self._header = header
         self._signature = signature
         self._options = options
-        self._needed = [c for c in signature.inputs if c.name in header.names]
+        self._needed = [c for c in signature.inputs if c.name in header.positions]
         self._kept = list(kept)
         self._spelled = False
         """Whether a block has had other nulls than empty cells: the next ones are likely to have them too."""
@@ -77,7 +78,7 @@ class CellReader:
             columns = self._take_apart(records, list(types), rejects)
         arrays = {}
         for column in self._needed:
-            arrays[column.name], lost = _convert(columns[column.name], column.type)
+            arrays[column.name], lost = _convert(columns[column.name], column.type, self._options.decimal)
             if lost.any():
                 rejects.add_all(lost, type_fault(column))
         batch = conform(arrays, self._signature, len(records), rejects)
@@ -108,6 +109,7 @@ class CellReader:
             column_types={index[name]: kind for name, kind in types.items()},
             null_values=list(nulls),
             strings_can_be_null=False,
+            decimal_point=self._options.decimal,
         )
         try:
             table = arrow_csv.read_csv(
@@ -123,6 +125,7 @@ class CellReader:
         """Read record by record; what is no record of this file is rejected and its cells are empty."""
         places = [self._header.index(name) for name in names]
         width = len(self._header.names)
+        no_text = f"the value is not {self._options.encoding.upper()} text{other_encoding(self._options)}"
         cells: list[list[str]] = [[] for _ in names]
         for row in range(len(records)):
             fields = split(records.text(row), self._options)
@@ -132,13 +135,13 @@ class CellReader:
                 fields = [""] * width
             for name, column, place in zip(names, cells, places, strict=True):
                 if not fields[place].isascii() and not _is_text(fields[place]):
-                    rejects.add(row, Fault(reject.TEXT, name, "the value is not UTF-8 text"))
+                    rejects.add(row, Fault(reject.TEXT, name, no_text))
                     fields[place] = ""
                 column.append(fields[place])
         return {name: from_cells(column, pa.string()) for name, column in zip(names, cells, strict=True)}
 
 
-def _convert(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, np.ndarray]:
+def _convert(array: pa.Array, kind: ColumnType, decimal: str) -> tuple[pa.Array, np.ndarray]:
     """Turn text into `kind` as pyarrow's CSV reader does; return the array and which cells did not fit."""
     fits = np.zeros(len(array), bool)
     if array.type == kind.arrow and kind is not ColumnType.STRING:
@@ -149,6 +152,9 @@ def _convert(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, np.ndarray]:
     if kind is ColumnType.STRING:
         return array, fits
     array = pc.utf8_trim(array, characters=" \t")
+    if decimal == "," and kind is not ColumnType.DATETIME:
+        # A point divides thousands there: 1.234 is not 1.234, so nothing with a point is a number.
+        array = pc.replace_substring(pc.replace_substring(array, ".", "?"), ",", ".")
     if kind in (ColumnType.LONG, ColumnType.INTEGER):
         # pandas writes whole numbers with a gap among them as 3.0: the same value, so nothing is lost.
         array = pc.replace_substring_regex(array, r"^\+?(-?\d+)\.0*$", r"\1")

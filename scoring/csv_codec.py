@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -16,12 +15,13 @@ from scoring import rejects as reject
 from scoring.codec import Scored, Work, output_names
 from scoring.conform import check_columns
 from scoring.csv_cells import CellReader
-from scoring.csv_header import BOM, Header, check_is_text, delimiter_hint, read_header, split
+from scoring.csv_dialect import LOOKED_AT, Dialect, find_dialect
+from scoring.csv_header import Header, delimiter_hint, read_header, space_hint, split
 from scoring.csv_records import Records, cut_records
+from scoring.csv_source import Source, look_ahead, open_source
 from scoring.csv_text import appended, join_fields, lines, to_text
 from scoring.rejects import Rejects
 from scoring.tally import Tally
-from storage.reader import stream
 
 CONTENT_TYPE = "text/csv"
 
@@ -40,61 +40,66 @@ class _Block:
 
 def score_csv(work: Work) -> Scored:
     """Score a CSV file block by block; results and rejects are staged."""
-    options = work.options.csv
-    if work.input.size == 0:
-        raise FileEmptyError("the file is empty: it has not even a header", file=work.file)
-    reading = Tally()  # a thread of its own reads ahead
-    chunks = stream(work.blobs, work.input, chunk=work.block_bytes, timer=partial(reading.stage, "read"))
-    waited = work.tally.timed("wait", chunks)
-    start = next(waited)
-    check_is_text(start, work.file)
-    mark = BOM if start.startswith(BOM) else b""
-    blocks = cut_records(
-        chain([start[len(mark) :]], waited),
-        delimiter=options.delimiter,
-        quote=options.quote,
-        max_record=work.max_record_bytes,
-        first_row=-1 if options.header else 0,
-        file=work.file,
-    )
-    first = next(blocks, None)
-    if first is None:
-        raise FileEmptyError("the file has only blank lines", file=work.file)
-    header = read_header(first, options, work.model.signature, work.file)
-    body = first.without_first() if options.header else first
-    with closing(chunks):
-        result = _CsvFile(work, header, mark).score(work.tally.timed("cut", chain([body], blocks)))
-    result.tally.add(reading)
+    signature = work.model.signature
+    with open_source(work) as source:
+        start, chunks = look_ahead(source.chunks, LOOKED_AT)
+        dialect = find_dialect(start, work.options.csv, signature, work.input.path.name)
+        blocks = cut_records(
+            chunks,
+            delimiter=dialect.delimiter,
+            quote=dialect.quote,
+            max_record=work.max_record_bytes,
+            first_row=-1 if dialect.header else 0,
+            file=work.file,
+        )
+        first = next(blocks, None)
+        if first is None:
+            raise FileEmptyError("the file has only blank lines", file=work.file)
+        wrapping, line = source.wrapping, first.text(0)
+        dialect = replace(
+            dialect,
+            encoding=wrapping.encoding,
+            compression=wrapping.compression,
+            line_end=line[len(line.rstrip(b"\r\n")) :].decode() or "\n",
+        )
+        header = read_header(first, dialect, signature, work.file)
+        body = first.without_first() if dialect.header else first
+        blocks = work.tally.timed("cut", chain([body], blocks))
+        result = _CsvFile(work, source, dialect, header).score(blocks)
+    result.tally.add(source.reading)
     return result
 
 
 class _CsvFile:
     """One CSV file being scored."""
 
-    def __init__(self, work: Work, header: Header, mark: bytes) -> None:
-        self._mark = mark  # the byte order mark, if the file begins with one
+    def __init__(self, work: Work, source: Source, dialect: Dialect, header: Header) -> None:
         self._work = work
+        self._source = source
+        self._wrap = source.wrapping.wrap
         self._header = header
-        self._options = work.options.csv
+        self._dialect = dialect
         signature = work.model.signature
-        check_columns(signature, header.schema, work.file, hint=delimiter_hint(header, self._options))
+        hint = delimiter_hint(header, dialect) or space_hint(header, signature)
+        check_columns(signature, header.schema, work.file, hint=hint)
         keep = work.options.keep
         self._keeps_all = keep == "all"
         kept = () if isinstance(keep, str) else keep
         for name in kept:
-            if name not in header.names:
+            if name not in header.positions:
                 raise ColumnMissingError(f"column {name!r} of keep is not in the file", file=work.file, column=name)
         self._kept = kept
-        self._cells = CellReader(header, signature, kept, self._options)
-        self._line_end = header.line[len(header.line.rstrip(b"\r\n")) :] or b"\n"
+        self._cells = CellReader(header, signature, kept, dialect)
+        self._line_end = dialect.line_end.encode()
 
     def score(self, blocks: Iterator[Records]) -> Scored:
         """Score all blocks."""
         tally = Tally()
-        start = self._scored_start()
-        scored = [self._work.scored.stage(0, start)] if start else []
+        # Where the file has a mark, or is compressed, even an empty result is not without bytes.
+        start = self._wrap(self._scored_start(), first=True)
+        scored = [self._work.scored.stage(0, start)] if len(start) else []
         rejected: list[str] = []
-        read = len(self._mark) + len(self._header.line)
+        read = len(self._header.line)
         with closing(self._work.engine.map(self._score_block, blocks)) as done:
             for block in done:
                 tally.add(block.tally)
@@ -103,11 +108,11 @@ class _CsvFile:
                     scored.append(block.scored)
                 if block.rejected:
                     rejected.append(block.rejected)
-                self._work.progress(min(read, self._work.input.size), tally)
-        start = self._rejected_start()
-        if rejected and start:
+                self._work.progress(min(self._source.position(read), self._work.input.size), tally)
+        start = self._wrap(self._rejected_start(), first=True)
+        if rejected and len(start):
             rejected.insert(0, self._work.rejected.stage(0, start))
-        return Scored(tally, scored, rejected)
+        return Scored(tally, scored, rejected, self._dialect.to_dict())
 
     def _score_block(self, records: Records) -> _Block:
         tally = Tally(read=len(records))
@@ -129,63 +134,63 @@ class _CsvFile:
             with tally.stage("score"):
                 outputs = self._work.model.predict(batch)
             with tally.stage("encode"):
-                columns = [to_text(column, self._options) for column in outputs.columns]
+                columns = [to_text(column, self._dialect) for column in outputs.columns]
                 if self._keeps_all:
-                    text = appended(records, good, columns, self._options)
+                    text = self._wrap(appended(records, good, columns, self._dialect))
                 else:
                     kept = [cells.kept[name] for name in self._kept]
                     kept = kept if good is None else [column.filter(from_numpy(good)) for column in kept]
-                    text = lines(
-                        [*(to_text(c, self._options) for c in kept), *columns], self._line_end, self._options
-                    )
+                    columns = [*(to_text(column, self._dialect) for column in kept), *columns]
+                    text = self._wrap(lines(columns, self._line_end, self._dialect))
             with tally.stage("write"):
-                scored = self._work.scored.stage(records.sequence + 1, memoryview(text))
+                scored = self._work.scored.stage(records.sequence + 1, text)
         if rejects:
             with tally.stage("encode"):
-                text = self._rejected_text(records, rejects)
+                text = self._wrap(self._rejected_text(records, rejects))
             with tally.stage("write"):
-                rejected = self._work.rejected.stage(records.sequence + 1, memoryview(text))
+                rejected = self._work.rejected.stage(records.sequence + 1, text)
         return _Block(tally, len(records.data), scored, rejected)
 
     def _rejected_text(self, records: Records, rejects: Rejects) -> pa.Buffer:
-        columns = [to_text(column, self._options) for column in rejects.columns(records.first_row)]
+        columns = [to_text(column, self._dialect) for column in rejects.columns(records.first_row)]
         ragged = rejects.with_code(reject.FIELDS)
         if not ragged.any():
-            return appended(records, rejects.mask(), columns, self._options)
+            return appended(records, rejects.mask(), columns, self._dialect)
         texts = [
             self._squared(records.text(row)) if ragged[row] else records.text(row)
             for row in rejects.indices().tolist()
         ]
         ends = np.cumsum([len(text) for text in texts])
-        return appended(replace(records, data=b"".join(texts), ends=ends), None, columns, self._options)
+        return appended(replace(records, data=b"".join(texts), ends=ends), None, columns, self._dialect)
 
     def _squared(self, record: bytes) -> bytes:
         """Give a record the header's number of fields, so that the rejects file is a table.
 
         Missing fields are added empty; surplus ones go, with their delimiters, into the last: nothing is lost.
         """
-        fields = split(record, self._options)
+        fields = split(record, self._dialect)
         width = len(self._header.names)
-        last = self._options.delimiter.join(fields[width - 1 :])
-        fields = [*fields[: width - 1], last] if len(fields) > width else fields + [""] * (width - len(fields))
-        return join_fields(fields, record[len(record.rstrip(b"\r\n")) :], self._options)
+        text = record.rstrip(b"\r\n")
+        end = record[len(text) :]
+        if len(fields) < width:
+            return text + self._dialect.delimiter.encode() * (width - len(fields)) + end
+        last = self._dialect.delimiter.join(fields[width - 1 :])
+        return join_fields([*fields[: width - 1], last], end, self._dialect)
 
     def _scored_start(self) -> bytes:
         """Return what the result begins with, before its first row."""
-        if not self._options.header:
-            return self._mark if self._keeps_all else b""
+        if not self._dialect.header:
+            return b""
         kept = self._header.names if self._keeps_all else self._kept
         names = output_names(self._work.model.signature, kept)
-        return self._mark + (
-            self._header_with(names)
-            if self._keeps_all
-            else join_fields([*kept, *names], self._line_end, self._options)
-        )
+        if self._keeps_all:
+            return self._header_with(names)
+        return join_fields([*kept, *names], self._line_end, self._dialect)
 
     def _rejected_start(self) -> bytes:
-        return self._mark + (self._header_with(list(reject.COLUMNS)) if self._options.header else b"")
+        return self._header_with(list(reject.COLUMNS)) if self._dialect.header else b""
 
     def _header_with(self, names: list[str]) -> bytes:
         line = self._header.line.rstrip(b"\r\n")
         end = self._header.line[len(line) :]
-        return line + self._options.delimiter.encode() + join_fields(names, end, self._options)
+        return line + self._dialect.delimiter.encode() + join_fields(names, end, self._dialect)

@@ -1,29 +1,23 @@
 """The first record of a CSV file: what its columns are called, and whether this is a CSV file at all."""
 
 import csv
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
 from errors import ColumnMissingError, FileMalformedError
 from model_store import Signature
+from scoring.csv_dialect import Dialect
+from scoring.csv_encoding import UTF_8
 from scoring.csv_records import Records
-from scoring.options import CsvOptions
 
 BOM = b"\xef\xbb\xbf"
 
-_SIGNS = {
-    b"PAR1": "a Parquet file: rename it to .parquet",
-    b"\x1f\x8b": "compressed with gzip: drop it uncompressed",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd: drop it uncompressed",
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook: export it as CSV",
-    b"\xff\xfe": "UTF-16 text: save it as UTF-8",
-    b"\xfe\xff": "UTF-16 text: save it as UTF-8",
-}
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Header:
     """A CSV file's columns."""
 
@@ -36,25 +30,21 @@ class Header:
         """All columns, as text that may turn out to be anything."""
         return pa.schema([(name, pa.null()) for name in self.names])
 
+    @cached_property
+    def positions(self) -> Mapping[str, int]:
+        """Each column's 0-based position; of a name that is there twice, the first."""
+        return {name: len(self.names) - 1 - place for place, name in enumerate(reversed(self.names))}
+
     def index(self, name: str) -> int:
         """Return a column's 0-based position."""
-        return self.names.index(name)
+        return self.positions[name]
 
 
-def check_is_text(start: bytes, file: str) -> None:
-    """Raise FileMalformedError if the file's first bytes are those of something else than CSV."""
-    for sign, found in _SIGNS.items():
-        if start.startswith(sign):
-            raise FileMalformedError(f"the file is named as CSV, but is {found}", file=file)
-    if b"\0" in start:
-        raise FileMalformedError("the file is named as CSV, but holds binary data", file=file)
-
-
-def read_header(first: Records, options: CsvOptions, signature: Signature, file: str) -> Header:
+def read_header(first: Records, dialect: Dialect, signature: Signature, file: str) -> Header:
     """Return the columns that the first record names, or the model's own where the file has no header."""
     line = first.text(0)
-    names = _fields(line, options, file)
-    if options.header:
+    names = _fields(line, dialect, file)
+    if dialect.header:
         _check_twice(names, [c.name for c in signature.inputs], file)
         return Header(tuple(names), line)
     inputs = [c.name for c in signature.inputs]
@@ -67,36 +57,57 @@ def read_header(first: Records, options: CsvOptions, signature: Signature, file:
     return Header(tuple(inputs), b"")
 
 
-def delimiter_hint(header: Header, options: CsvOptions) -> str:
+def delimiter_hint(header: Header, dialect: Dialect) -> str:
     """Return what to do where a header looks as if another delimiter was used, else nothing."""
     if len(header.names) > 1:
         return ""
     for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
-        if mark != options.delimiter and mark in header.names[0]:
+        if mark != dialect.delimiter and mark in header.names[0]:
             return f"; the columns seem to be divided by {name}: set csv.delimiter"
     return ""
 
 
-def _fields(line: bytes, options: CsvOptions, file: str) -> list[str]:
+def space_hint(header: Header, signature: Signature) -> str:
+    """Return what to do where a missing column is there with spaces around its name, else nothing."""
+    stripped = {name.strip() for name in header.names if name != name.strip()}
+    for column in signature.inputs:
+        if column.name in stripped and column.name not in header.positions:
+            return (
+                f"; {column.name!r} is there with spaces around it, which are a part of a column's name: "
+                "take them out of the header"
+            )
+    return ""
+
+
+def _fields(line: bytes, dialect: Dialect, file: str) -> list[str]:
     try:
-        names = split(line, options)
+        names = split(line, dialect)
         "".join(names).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise FileMalformedError("the file's first line is not UTF-8", file=file) from error
+        raise FileMalformedError(
+            f"the file's first line is not {dialect.encoding.upper()}{other_encoding(dialect)}",
+            file=file,
+        ) from error
     return names
 
 
-def split(record: bytes, options: CsvOptions) -> list[str]:
+def other_encoding(dialect: Dialect) -> str:
+    """Return what to do, if anything, about text that is none in the encoding the file was taken for."""
+    return ": set csv.encoding if it is another, for example to latin-1" if dialect.encoding == UTF_8 else ""
+
+
+def split(record: bytes, dialect: Dialect) -> list[str]:
     """Return the fields of one record (of `Records`: it has one). Bytes that are not UTF-8 become surrogates."""
     text = record.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
-    if options.quote:
-        return next(csv.reader([text], delimiter=options.delimiter, quotechar=options.quote))
-    return next(csv.reader([text], delimiter=options.delimiter, quoting=csv.QUOTE_NONE))
+    if dialect.quote:
+        return next(csv.reader([text], delimiter=dialect.delimiter, quotechar=dialect.quote))
+    return next(csv.reader([text], delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE))
 
 
 def _check_twice(names: Sequence[str], needed: Sequence[str], file: str) -> None:
+    counts = Counter(names)
     for name in needed:
-        if names.count(name) > 1:
+        if counts[name] > 1:
             raise FileMalformedError(
                 f"column {name!r}, which the model needs, is in the header twice", file=file, column=name
             )

@@ -8,28 +8,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model_store.arrays import from_cells, scalar
+from scoring.csv_dialect import Dialect
 from scoring.csv_record_ends import NEWLINE, RETURN
 from scoring.csv_records import Records
-from scoring.options import CsvOptions
 
 _BYTES = pa.binary()  # 32-bit offsets: a block is far smaller than 2 GiB
 _NOTHING = scalar("", pa.string())
 
 
-def to_text(array: pa.Array, options: CsvOptions) -> pa.Array:
+def to_text(array: pa.Array, options: Dialect) -> pa.Array:
     """Return a column's cells as CSV text (binary): floats as their shortest exact form, nulls as nothing."""
     kind = array.type
     if pa.types.is_timestamp(kind):
         array = pc.strftime(array, format="%Y-%m-%dT%H:%M:%S")
     text = array if pa.types.is_string(kind) else pc.cast(array, pa.string())
     text = pc.fill_null(text, _NOTHING)
+    if options.decimal == "," and pa.types.is_floating(kind):
+        text = pc.replace_substring(text, ".", ",")
     # Numbers and the like never need quotes, unless the delimiter is a part of one.
     if pa.types.is_string(kind) or options.delimiter in "+-.0123456789einfatrus:T":
         text = _quote(text, options)
     return text.cast(_BYTES)
 
 
-def _quote(text: pa.Array, options: CsvOptions) -> pa.Array:
+def _quote(text: pa.Array, options: Dialect) -> pa.Array:
     if not options.quote:
         return text
     marks = (options.delimiter, options.quote, "\r", "\n")
@@ -51,9 +53,7 @@ def _escape(character: str) -> str:
     return f"\\x{ord(character):02x}"
 
 
-def appended(
-    records: Records, rows: np.ndarray | None, columns: Sequence[pa.Array], options: CsvOptions
-) -> pa.Buffer:
+def appended(records: Records, rows: np.ndarray | None, columns: Sequence[pa.Array], options: Dialect) -> pa.Buffer:
     """Return the records' own bytes, unchanged, with `columns` (text) appended before each line end.
 
     `rows` is a boolean array of the records to take, None for all of them; `columns` are of that many cells. A last
@@ -90,19 +90,19 @@ def _tails(records: Records) -> np.ndarray:
     return lengths
 
 
-def lines(columns: Sequence[pa.Array], line_end: bytes, options: CsvOptions) -> pa.Buffer:
+def lines(columns: Sequence[pa.Array], line_end: bytes, options: Dialect) -> pa.Buffer:
     """Return records made of `columns` (text) alone."""
     joined = pc.binary_join_element_wise(*columns, scalar(options.delimiter.encode(), _BYTES))
     return _bytes(pc.binary_join_element_wise(joined, scalar(line_end, _BYTES), scalar(b"", _BYTES)))
 
 
-def join_fields(fields: Sequence[str], line_end: bytes, options: CsvOptions) -> bytes:
+def join_fields(fields: Sequence[str], line_end: bytes, options: Dialect) -> bytes:
     """Return one record; surrogates are the bytes they stand for (see csv_header.split)."""
     text = options.delimiter.join(_quoted(field, options) for field in fields)
     return text.encode("utf-8", "surrogateescape") + line_end
 
 
-def _quoted(field: str, options: CsvOptions) -> str:
+def _quoted(field: str, options: Dialect) -> str:
     if options.quote and any(mark in field for mark in (options.delimiter, options.quote, "\r", "\n")):
         return options.quote + field.replace(options.quote, options.quote * 2) + options.quote
     return field

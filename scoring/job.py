@@ -13,7 +13,16 @@ from scoring.options import Format, Options
 from storage import Blob, BlobPath
 from storage.names import check_path
 
-FORMATS: Mapping[str, Format] = {".csv": "csv", ".parquet": "parquet"}
+FORMATS: Mapping[str, Format] = {
+    ".csv": "csv", ".csv.gz": "csv", ".csv.zst": "csv", ".tsv": "csv", ".tsv.gz": "csv", ".tsv.zst": "csv",
+    ".parquet": "parquet",
+}  # fmt: skip
+"""What names of files end with, and the format that says."""
+
+
+def format_of(name: str) -> Format | None:
+    """Return a file's format by its name; None for a name that says none we know."""
+    return next((kind for ending, kind in FORMATS.items() if name.lower().endswith(ending)), None)
 
 
 @dataclass(frozen=True, slots=True)

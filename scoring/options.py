@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from errors import OptionsInvalidError
+from scoring.csv_encoding import check_encoding
 
 Keep = Literal["all", "none"] | tuple[str, ...]
 Format = Literal["csv", "parquet"]
@@ -18,31 +19,38 @@ NULL_SPELLINGS = (
 
 @dataclass(frozen=True, slots=True)
 class CsvOptions:
-    """How a CSV file is written; the result is written the same way."""
+    """How a CSV file is written, as far as a job says so; the result is written the same way."""
 
-    delimiter: str = ","
-    quote: str = '"'
-    """The quoting character; empty where the file has none."""
+    delimiter: str | None = None
+    """What divides fields; None to find out (`csv_dialect`)."""
+    quote: str | None = None
+    """The quoting character, empty where the file has none; None to find out."""
     header: bool = True
     """Whether the first record names the columns; without it they are the model's inputs, in order."""
-    encoding: str = "utf-8"
-    """Only UTF-8 (with or without a byte order mark) is read today."""
+    encoding: str | None = None
+    """Python's name of it (`csv_encoding`); None for UTF-8, or what a byte order mark or NUL bytes say."""
+    decimal: str = "."
+    """What stands before a number's decimals: a point or a comma."""
 
     def __post_init__(self) -> None:
-        if not _is_mark(self.delimiter) or self.delimiter in ('"', self.quote):
+        if self.delimiter is not None and (not _is_mark(self.delimiter) or self.delimiter in ('"', self.quote)):
             raise OptionsInvalidError("csv.delimiter must be one ASCII character that is no quote and no line end")
-        if self.quote and not _is_mark(self.quote):
+        if self.quote is not None and self.quote != "" and not _is_mark(self.quote):
             raise OptionsInvalidError("csv.quote must be one ASCII character, or empty for none")
-        if self.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
-            raise OptionsInvalidError(f"csv.encoding {self.encoding!r} is not read: convert the file to UTF-8")
+        if self.decimal not in (".", ",") or self.decimal == self.delimiter:
+            raise OptionsInvalidError('csv.decimal must be "." or ",", and not csv.delimiter too')
+        if self.encoding is not None:
+            if not isinstance(self.encoding, str):
+                raise OptionsInvalidError("csv.encoding must be a str")
+            check_encoding(self.encoding)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_mark(text: str) -> bool:
-    return len(text) == 1 and text.isascii() and text not in "\r\n\0"
+def _is_mark(text: Any) -> bool:
+    return isinstance(text, str) and len(text) == 1 and text.isascii() and text not in "\r\n\0"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ committed, and the receipt is written last. Whoever finds the receipt has nothin
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from errors import (
     BlobNotFoundError,
@@ -22,7 +24,7 @@ from model_store.registry import ModelVersion
 from scoring.codec import Progress, Scored, Work
 from scoring.csv_codec import CONTENT_TYPE as CSV
 from scoring.csv_codec import score_csv
-from scoring.job import FORMATS, Job, Run
+from scoring.job import FORMATS, Job, Run, format_of
 from scoring.log_lines import Pace, line
 from scoring.options import Format
 from scoring.output import Output, superseded
@@ -37,6 +39,7 @@ log = logging.getLogger(__name__)
 
 CODECS = {"csv": score_csv, "parquet": score_parquet}
 CONTENT_TYPES = {"csv": CSV, "parquet": PARQUET}
+COMPRESSED_TYPES = {"gz": "application/gzip", "zst": "application/zstd"}
 MAX_BLOCKS = 40_000  # a blob has at most 50,000; larger files get larger blocks
 
 
@@ -51,6 +54,7 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
     """
     started = datetime.now(UTC)
     tally = Tally()
+    dialect: Mapping[str, Any] | None = None
     with tally.stage("begin"):
         run = begin(job, services)
         if (receipt := services.receipts.find(run.id)) and receipt.is_final:
@@ -63,6 +67,7 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
         with tally.stage("rest"):
             result = _score(run, services, scored, rejected, progress=progress, tally=tally)
         tally.add(result.tally)
+        dialect = result.dialect
         _check_sum(tally)
         with tally.stage("commit"):
             _commit(result, scored, rejected, run)
@@ -84,6 +89,7 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
         error=error,
         output=None if error else scored.path,
         rejects=rejected.path if tally.rejected and (error is None or error.code == "threshold_exceeded") else None,
+        dialect=dialect,
     )
     receipt = services.receipts.record(receipt)
     log.log(logging.WARNING if receipt.status == "failed" else logging.INFO, _ended(run, receipt))
@@ -157,6 +163,7 @@ def _score(
         services.engine,
         max(settings.block_bytes, run.input.size // MAX_BLOCKS),
         settings.max_record_bytes,
+        settings.max_expansion,
         _logged(progress, run, run.input.size),
         tally,
     )
@@ -204,8 +211,8 @@ def _clear(error: DropscoreError, scored: Output, rejected: Output) -> None:
 def _outputs(run: Run, services: Services) -> tuple[Output, Output]:
     settings = services.settings
     name = run.job.result_name(settings.incoming)
-    extension = "." + name.rpartition(".")[2].lower()
-    content_type = CONTENT_TYPES[FORMATS.get(extension, "csv")]
+    ending = name.rpartition(".")[2].lower()
+    content_type = COMPRESSED_TYPES.get(ending) or CONTENT_TYPES[format_of(name) or "csv"]
     return (
         Output(services.blobs, BlobPath(settings.scored, name), run, content_type),
         Output(services.blobs, BlobPath(settings.rejected, name), run, content_type),
@@ -213,12 +220,11 @@ def _outputs(run: Run, services: Services) -> tuple[Output, Output]:
 
 
 def _format(job: Job) -> Format:
-    extension = "." + job.input.name.rpartition(".")[2].lower()
-    if extension not in FORMATS:
+    kind = format_of(job.input.name)
+    if kind is None:
         raise FormatUnsupportedError(
-            f"only {' and '.join(FORMATS)} files are scored: convert or rename this one", file=str(job.input)
+            f"only {', '.join(FORMATS)} files are scored: convert or rename this one", file=str(job.input)
         )
-    kind = FORMATS[extension]
     if job.options.output_format not in (None, kind):
         raise FormatUnsupportedError(
             f"the result of a {kind} file is {kind}: leave output_format out", file=str(job.input)

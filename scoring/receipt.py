@@ -37,6 +37,8 @@ class Receipt:
     options: Mapping[str, Any]
     rows: Mapping[str, int]
     """read, scored, rejected."""
+    dialect: Mapping[str, Any] | None = None
+    """How a CSV input is written: delimiter, quote, encoding, compression, line_end, decimal; null if none."""
     reject_codes: Mapping[str, int] = field(default_factory=dict)
     """Rejected rows by error code."""
     output: str | None = None
@@ -93,6 +95,7 @@ def write_up(
     error: DropscoreError | None = None,
     output: BlobPath | None = None,
     rejects: BlobPath | None = None,
+    dialect: Mapping[str, Any] | None = None,
 ) -> Receipt:
     """Return the receipt of a run that has just ended."""
     tally = tally or Tally()
@@ -107,6 +110,7 @@ def write_up(
         **begun(run),
         status=status,
         rows={"read": tally.read, "scored": tally.scored, "rejected": tally.rejected},
+        dialect=dialect,
         reject_codes=dict(tally.codes),
         output=str(output) if output else None,
         rejects=str(rejects) if rejects else None,

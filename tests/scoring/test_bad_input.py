@@ -12,11 +12,12 @@ CASES = {
     "a row for a header": ("a.csv", b"Jane Roe,555\nJim,556\n", "column_missing", "2 others"),
     "blank lines": ("a.csv", b"\n\r\n", "file_empty", "blank lines"),
     "missing column": ("a.csv", b"id,age\n1,2\n", "column_missing", "'visits'"),
-    "other delimiter": ("a.csv", GOOD.replace(b",", b";"), "column_missing", "semicolons"),
+    "not the delimiter": ("a.csv", HEADER.replace(b",", b"~"), "column_missing", "1 others"),
     "a needed column twice": ("a.csv", b"age," + GOOD, "file_malformed", "twice"),
     "parquet as csv": ("a.csv", b"PAR1\x15\x04", "file_malformed", "rename it to .parquet"),
     "zip as csv": ("a.csv", b"PK\x03\x04", "file_malformed", "Excel"),
-    "utf-16": ("a.csv", "é".encode("utf-16"), "file_malformed", "UTF-8"),
+    "half a character": ("a.csv", "é".encode("utf-16")[:-1], "file_malformed", "inside a character"),
+    "a header of latin-1": ("a.csv", HEADER.replace(b"id", b"\xef"), "file_malformed", "latin-1"),
     "binary": ("a.csv", b"id,\x00\x01", "file_malformed", "binary"),
     "open quote": ("a.csv", HEADER + b'1,20,3,true,"ba\n', "file_malformed", "never ends"),
     "a line too long": ("a.csv", HEADER + b"x" * 9000, "record_too_large", "2,000 bytes"),
@@ -24,8 +25,8 @@ CASES = {
     "every row wrong": ("a.csv", HEADER + b"1,x,3,true,\n", "threshold_exceeded", "value_type: 1"),
     "csv as parquet": ("a.parquet", GOOD, "file_malformed", "another format"),
     "empty parquet": ("a.parquet", b"", "file_empty", "Parquet"),
-    "wrong extension": ("a.xlsx", b"PK", "format_unsupported", ".csv and .parquet"),
-    "no extension": ("rows", GOOD, "format_unsupported", ".csv and .parquet"),
+    "wrong extension": ("a.xlsx", b"PK", "format_unsupported", ".tsv.zst, .parquet"),
+    "no extension": ("rows", GOOD, "format_unsupported", ".tsv.zst, .parquet"),
 }
 
 

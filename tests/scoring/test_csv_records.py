@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from errors import FileMalformedError, RecordTooLargeError
+from scoring.csv_dialect import Dialect
 from scoring.csv_header import split
 from scoring.csv_records import Records, cut_records
-from scoring.options import CsvOptions
 
 LINE_ENDS = ("\n", "\r\n", "\r")
 
@@ -26,7 +26,7 @@ class Record:
     text: bytes
 
 
-def read(text: str, options: CsvOptions) -> tuple[list[Record], bool]:
+def read(text: str, options: Dialect) -> tuple[list[Record], bool]:
     """Return what the csv module reads, blank lines left out, and whether the last record's quotes are closed."""
     taken: list[str] = []
 
@@ -46,7 +46,7 @@ def read(text: str, options: CsvOptions) -> tuple[list[Record], bool]:
     return records, closed
 
 
-def cut(chunks: Iterable[bytes], options: CsvOptions) -> list[Records]:
+def cut(chunks: Iterable[bytes], options: Dialect) -> list[Records]:
     return list(cut_records(chunks, delimiter=options.delimiter, quote=options.quote))
 
 
@@ -61,7 +61,7 @@ def cuts(data: bytes, offsets: set[int]) -> Iterator[list[bytes]]:
     yield pieces(data, {min(offset, len(data)) for offset in offsets})
 
 
-def check(text: str, options: CsvOptions, offsets: set[int]) -> None:
+def check(text: str, options: Dialect, offsets: set[int]) -> None:
     """Check that `text`, however cut, has the records that the csv module reads from it."""
     expected, closed = read(text, options)
     for chunks in cuts(text.encode(), offsets):
@@ -81,13 +81,13 @@ def check(text: str, options: CsvOptions, offsets: set[int]) -> None:
 
 
 OPTIONS = st.builds(
-    CsvOptions, delimiter=st.sampled_from(",;\t|: ~"), quote=st.sampled_from(['"', '"', '"', "'", "`", ""])
+    Dialect, delimiter=st.sampled_from(",;\t|: ~"), quote=st.sampled_from(['"', '"', '"', "'", "`", ""])
 )
 OFFSETS = st.sets(st.integers(0, 80), max_size=6)
 
 
 @st.composite
-def tables(draw: st.DrawFn, options: CsvOptions) -> str:
+def tables(draw: st.DrawFn, options: Dialect) -> str:
     """Write a random table with as many liberties as real files take."""
     quote, delimiter = options.quote, options.delimiter
     plain = st.sampled_from(["", "", "0", "-1.5", "a", "é", "日本", "NA", " x "])
@@ -119,7 +119,7 @@ def tables(draw: st.DrawFn, options: CsvOptions) -> str:
 @settings(max_examples=300)
 @given(st.data(), OPTIONS, OFFSETS)
 def test_a_table_in_any_dialect_has_its_records_at_every_cut(
-    data: st.DataObject, options: CsvOptions, offsets: set[int]
+    data: st.DataObject, options: Dialect, offsets: set[int]
 ) -> None:
     """However a table is written, and wherever its bytes are cut, its records are those of the csv module."""
     check(data.draw(tables(options)), options, offsets)
@@ -132,7 +132,7 @@ def test_a_table_in_any_dialect_has_its_records_at_every_cut(
 @example('a"",""""\r"b\r\n"\r\r\n"""\n"""', {1})
 def test_any_text_has_its_records_at_every_cut(text: str, offsets: set[int]) -> None:
     """Quotes, delimiters and line ends in any order at all are read as by the csv module."""
-    check(text, CsvOptions(), offsets)
+    check(text, Dialect(), offsets)
 
 
 def test_rows_and_blocks_are_numbered() -> None:

@@ -81,8 +81,13 @@ def test_a_job_survives_its_message() -> None:
         {"csv": {"delimiter": ",,"}},
         {"csv": {"delimiter": 1}},
         {"csv": {"header": "no"}},
-        {"csv": {"encoding": "latin-1"}},
-        {"csv": {"decimal": ","}},
+        {"csv": {"quote": 1}},
+        {"csv": {"encoding": 1}},
+        {"csv": {"encoding": "rot13"}},
+        {"csv": {"decimal": ";"}},
+        {"csv": {"decimal": None}},
+        {"csv": {"decimal": ",", "delimiter": ","}},
+        {"csv": {"thousands": "."}},
     ],
 )
 def test_options_that_do_not_fit_are_named(given_options: dict) -> None:

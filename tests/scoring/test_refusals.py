@@ -13,9 +13,9 @@ from model_store import Column, ColumnType, Signature, package
 from model_store.model import Model
 from scoring.conform import conform
 from scoring.csv_cells import CellReader
+from scoring.csv_dialect import Dialect
 from scoring.csv_header import Header
 from scoring.csv_records import cut_records
-from scoring.options import CsvOptions
 from scoring.rejects import Rejects
 from scoring.rows import score_rows
 
@@ -108,6 +108,6 @@ def test_files_are_checked_like_rows(forest) -> None:
     served, _ = forest
     text = "".join(f"{row['size']!r},{row['plan']}\n" for row, _ in ROWS if row["plan"])
     (records,) = cut_records([text.encode()])
-    cells = CellReader(Header(("size", "plan"), b""), served.signature, (), CsvOptions()).read(records)
+    cells = CellReader(Header(("size", "plan"), b""), served.signature, (), Dialect()).read(records)
     faults = [cells.rejects.find(row) for row in range(len(cells.batch))]
     assert [fault and fault.code for fault in faults] == [code for row, code in ROWS if row["plan"]]
