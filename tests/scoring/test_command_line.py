@@ -1,5 +1,6 @@
 """python -m scoring, run as users run it."""
 
+import gzip
 import json
 import re
 from io import StringIO
@@ -42,6 +43,19 @@ def test_options_are_those_of_jobs(store, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert (Path(store) / "scored/churn/a.csv").read_bytes().startswith(b"id\tplan\tprediction\t")
     assert "1 value_type" in done.output
+
+
+def test_a_file_may_be_written_otherwise(store, tmp_path: Path) -> None:
+    """Quote and encoding are options too; delimiter and compression are found out."""
+    source, target = tmp_path / "a.csv.gz", tmp_path / "out"
+    text = "id;age;visits;member;plan\n'é;';20;3;true;pro\n".encode("latin-1")
+    source.write_bytes(gzip.compress(text))
+    options = ["--quote", "'", "--encoding", "latin-1", "--output", str(target)]
+    done = run(app, ["score", str(source), "--model", "churn", "--store", store, *options])
+    assert done.exit_code == 0, done.output
+    assert (
+        gzip.decompress(target.read_bytes()).decode("latin-1").splitlines()[1].startswith("'é;';20;3;true;pro;stay")
+    )
 
 
 @pytest.mark.parametrize(
