@@ -28,7 +28,7 @@ def found(start: str, name: str = "a.csv", inputs: str = "", **options) -> tuple
 
 @pytest.mark.parametrize("quote", ['"', "'"])
 @pytest.mark.parametrize("mark", MARKS)
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_dropped_files_need_no_options(drop, mark: str, quote: str, end: str) -> None:
     """Whichever mark divides the columns, scores are those of the file with commas, and the mark stays."""
     plain = read(drop.result(drop("plain.csv", GOOD)))
