@@ -216,6 +216,8 @@ def test_progress_is_of_the_file(services, ending: str) -> None:
     assert receipt.rows["read"] == 60
     assert read == sorted(read)
     assert (read[-1], read[0] < len(data)) == (len(data), True)
+    stages = set(receipt.stages["cpu"])
+    assert stages & {"decompress", "transcode"} == ({"decompress", "transcode"} if ending else {"transcode"})
 
 
 def test_rejects_are_wrapped_like_the_input(drop) -> None:
