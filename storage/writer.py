@@ -46,7 +46,8 @@ class StagedWriter(io.RawIOBase):
         self._path = path
         self._prefix = prefix
         self._block_bytes = block_bytes
-        self._pending = bytearray()
+        self._pending = bytearray()  # room for one block, from the first bytes on that are not a whole one
+        self._filled = 0
         self._block_ids: list[str] = []
         self._written = 0
         self._committed = False
@@ -59,6 +60,11 @@ class StagedWriter(io.RawIOBase):
         """Return how many bytes were written."""
         return self._written
 
+    @property
+    def room(self) -> int:
+        """How many bytes complete a block; just as many, where that is a whole block, are staged without a copy."""
+        return self._block_bytes - self._filled
+
     def write(self, data: "ReadableBuffer", /) -> int:
         """Take all of `data`, stage every block it completes, and return its length in bytes."""
         if self.closed or self._committed:
@@ -66,12 +72,12 @@ class StagedWriter(io.RawIOBase):
         with memoryview(data) as given, given.cast("B") as view:
             length, start = len(view), 0
             while start < length:
-                end = min(length, start + self._block_bytes - len(self._pending))
+                end = min(length, start + self.room)
                 if end - start == self._block_bytes:
                     self._stage(view[start:end])  # a whole block at once, not copied
                 else:
-                    self._pending += view[start:end]
-                    if len(self._pending) == self._block_bytes:
+                    self._keep(view[start:end])
+                    if self._filled == self._block_bytes:
                         self._flush_block()
                 start = end
         self._written += length
@@ -101,13 +107,23 @@ class StagedWriter(io.RawIOBase):
         """Stage what is still held and return the ids of all blocks, for who commits them elsewhere."""
         if self._committed:
             raise ValueError("the writer has been committed")
-        if self._pending:
+        if self._filled:
             self._flush_block()
+        self._pending = bytearray()
         return list(self._block_ids)
 
+    def _keep(self, data: memoryview) -> None:
+        if not self._pending:
+            self._pending = bytearray(self._block_bytes)
+        end = self._filled + len(data)
+        with memoryview(self._pending) as pending:
+            pending[self._filled : end] = data
+        self._filled = end
+
     def _flush_block(self) -> None:
-        self._stage(bytes(self._pending))
-        self._pending.clear()
+        with memoryview(self._pending) as block:
+            self._stage(block[: self._filled])
+        self._filled = 0
 
     def _stage(self, data: bytes | memoryview) -> None:
         name = block_id(self._prefix, len(self._block_ids), data)
