@@ -113,6 +113,7 @@ class _ParquetFile:
                 raise ColumnMissingError(f"column {name!r} of keep is not in the file", file=work.file, column=name)
         # A model may need none of the columns that are there; rows are counted by reading one.
         self._needed = [c.name for c in signature.inputs if c.name in names] or schema.names[:1]
+        self._coded = tuple(c.name for c in signature.inputs if c.name in names and _is_text(schema.field(c.name)))
         outputs = [
             field.with_name(name)
             for field, name in zip(signature.output_schema, output_names(signature, self._kept), strict=True)
@@ -154,7 +155,7 @@ class _ParquetFile:
             count = -(-rows // SLICE_ROWS)
             size = -(-rows // max(count, 1))
             copied = bool(self._spliced) and rows * self._row_bytes <= HELD_BYTES
-            source = GroupRows(self._source, number, self._needed, size)
+            source = GroupRows(self._source, number, self._needed, size, coded=self._coded)
             group = _Group(number, row, rows, source, copied)
             for _ in range(count):
                 yield _Slice(group, size)
@@ -247,18 +248,29 @@ def _check_twice(names: list[str], file: str) -> None:
 
 
 def _checked_text(array: pa.Array, column: Column, rejects: Rejects) -> pa.Array:
-    """Reject the cells of a text column that are not UTF-8: Parquet files can hold any bytes there."""
+    """Return a text column as strings, or a dictionary of them; cells that are not UTF-8 reject their rows.
+
+    Parquet files can hold any bytes there.
+    """
     if column.type is not ColumnType.STRING or pa.types.is_null(array.type):
         return array
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    coded = pa.types.is_dictionary(array.type)
     try:
-        array.validate(full=True)
+        (array.dictionary if coded else array).validate(full=True)
     except pa.ArrowInvalid:
+        array = array.dictionary_decode() if coded else array
         valid = np.array([_is_utf8(cell) for cell in array.cast(pa.binary()).to_pylist()])
         rejects.add_all(~valid, Fault(reject.TEXT, column.name, "the value is not UTF-8 text"))
         return pc.if_else(from_numpy(valid), array, scalar(None, array.type))
-    return array
+    if not coded:
+        return array
+    if len(array.dictionary) > len(array):  # looking up each of them takes longer than looking up each row's
+        return array.dictionary_decode()
+    return pa.DictionaryArray.from_arrays(array.indices, array.dictionary.cast(pa.string()))
+
+
+def _is_text(field: pa.Field) -> bool:
+    return bool(pa.types.is_string(field.type) or pa.types.is_large_string(field.type))
 
 
 def _is_utf8(cell: bytes | None) -> bool:

@@ -1,6 +1,6 @@
 """Read Parquet: row groups, batch by batch, by any number of threads, with nothing held that was not asked for."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -38,15 +38,15 @@ class ParquetSource:
         self._blobs = blobs
         self._blob = blob
         self._batch_bytes = batch_bytes
-        self._idle: deque[pq.ParquetFile] = deque()
+        self._idle: dict[tuple[str, ...], deque[pq.ParquetFile]] = defaultdict(deque)
         self._metadata: pq.FileMetaData | None = None
         self.file = str(blob.path)
-        first = self._open()
+        first = self._open(())
         self._metadata = first.metadata
         with reading(self.file):
             self.schema: pa.Schema = first.schema_arrow
             self.rows = [self._metadata.row_group(group).num_rows for group in range(first.num_row_groups)]
-        self._idle.append(first)
+        self._idle[()].append(first)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes of the file as they are, of the version that was opened."""
@@ -58,12 +58,15 @@ class ParquetSource:
         length = int.from_bytes(self.read(size - 8, 4), "little")
         return self.read(size - 8 - length, length), size - 8 - length
 
-    def batches(self, group: int, columns: Sequence[str], most: int) -> Generator[pa.RecordBatch]:
+    def batches(
+        self, group: int, columns: Sequence[str], most: int, *, coded: tuple[str, ...] = ()
+    ) -> Generator[pa.RecordBatch]:
         """Yield a row group's rows, at most `most` at a time and some blocks' bytes; it is never held whole.
 
-        FileMalformedError where it cannot be read, or has more or fewer rows than it says.
+        The `coded` columns, of text, come as dictionaries. FileMalformedError where it cannot be read, or has more
+        or fewer rows than it says.
         """
-        source = self._take()
+        source = self._take(coded)
         rows, declared = 0, self.rows[group]
         with reading(self.file):
             most = min(most, self._fitting(source, group, columns))
@@ -71,7 +74,7 @@ class ParquetSource:
             for batch in batches:
                 rows += len(batch)
                 if rows == declared and next(batches, None) is None:
-                    self._idle.append(source)  # before whoever has all they want stops asking
+                    self._idle[coded].append(source)  # before whoever has all they want stops asking
                     yield batch
                     return
                 if rows >= declared:
@@ -82,18 +85,19 @@ class ParquetSource:
             file=self.file,
         )
 
-    def _take(self) -> pq.ParquetFile:
+    def _take(self, coded: tuple[str, ...]) -> pq.ParquetFile:
         """Return a reader that nobody uses: each has one position."""
         try:
-            return self._idle.popleft()
+            return self._idle[coded].popleft()
         except IndexError:
-            return self._open()
+            return self._open(coded)
 
-    def _open(self) -> pq.ParquetFile:
+    def _open(self, coded: tuple[str, ...]) -> pq.ParquetFile:
         with reading(self.file):
             return pq.ParquetFile(
                 pa.PythonFile(BlobReader(self._blobs, self._blob, read_ahead=READ_BUFFER), "r"),
                 metadata=self._metadata,
+                read_dictionary=list(coded),
                 pre_buffer=False,
                 buffer_size=READ_BUFFER,
                 page_checksum_verification=True,
@@ -118,8 +122,10 @@ class ParquetSource:
 class GroupRows:
     """The rows of a row group, for several threads: each takes whatever batch is next."""
 
-    def __init__(self, source: ParquetSource, group: int, columns: Sequence[str], most: int) -> None:
-        self._batches = source.batches(group, columns, most)
+    def __init__(
+        self, source: ParquetSource, group: int, columns: Sequence[str], most: int, *, coded: tuple[str, ...]
+    ) -> None:
+        self._batches = source.batches(group, columns, most, coded=coded)
         self._lock = Lock()
         self._offset = 0
         self._failure: BaseException | None = None

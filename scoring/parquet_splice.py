@@ -33,7 +33,6 @@ from storage.writer import StagedWriter
 
 log = logging.getLogger(__name__)
 
-COPY_BYTES = 8 * 1024 * 1024  # read at once where bytes are copied: as many as are staged at once
 MOST_FOOTER = 64 * 1024 * 1024  # bytes of a footer that we read; what is made of it takes several times that
 ARROW_SCHEMA = b"ARROW:schema"
 
@@ -131,8 +130,9 @@ class SplicedFile:
             else:
                 ranges.append(range(chunk.start, chunk.start + chunk.length))
         for each in ranges:
-            for start in each[::COPY_BYTES]:
-                self._sink.write(self._source.read(start, min(COPY_BYTES, each.stop - start)))
+            start = each.start
+            while start < each.stop:  # as much at once as is staged at once
+                start += self._sink.write(self._source.read(start, min(self._sink.room, each.stop - start)))
         return placed
 
     def _append(self, small: "_Small") -> list[_Placed]:
