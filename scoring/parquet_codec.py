@@ -27,7 +27,7 @@ from scoring.tally import Tally
 
 CONTENT_TYPE = "application/vnd.apache.parquet"
 
-SLICE_ROWS = 65_536  # more rows a slice gain nothing (MEASURED: the model runs in batches of 4,096)
+SLICE_ROWS = 32_768  # measured: twice as many are no faster, and take 40 MB more
 HELD_BYTES = 64 * 1024 * 1024  # outputs of one row group that are held until it is complete; of larger ones none
 TEXT_BYTES = 64  # how much an output of text counts for there: labels are short
 
