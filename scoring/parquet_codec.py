@@ -28,8 +28,7 @@ from scoring.tally import Tally
 CONTENT_TYPE = "application/vnd.apache.parquet"
 
 SLICE_ROWS = 32_768  # measured: twice as many are no faster, and take 40 MB more
-HELD_BYTES = 64 * 1024 * 1024  # outputs of one row group that are held until it is complete; of larger ones none
-TEXT_BYTES = 64  # how much an output of text counts for there: labels are short
+HELD_BYTES = 64 * 1024 * 1024  # outputs of one row group that are held until it is complete and can be copied
 
 
 @dataclass(slots=True)
@@ -54,7 +53,7 @@ class _Group:
     rows: int
     source: GroupRows
     copied: bool
-    """Whether it is copied if none of its rows is rejected; otherwise its pieces are written as they come."""
+    """Whether it will be copied if none of its rows is rejected; otherwise its pieces are written as they come."""
     scored: dict[int, _Piece] = field(default_factory=dict)
     """By offset: what was scored and is not written yet."""
     done: int = 0
@@ -133,7 +132,6 @@ class _ParquetFile:
         self._spliced = layout and SplicedFile(source, layout, work.scored, self._kept, self._scored_schema)
         self._scored = self._spliced or TableWriter(work.scored, self._scored_schema)
         self._rejected: TableWriter | None = None
-        self._row_bytes = sum(TEXT_BYTES if pa.types.is_string(field.type) else 8 for field in outputs)
 
     def score(self) -> Scored:
         """Score all row groups."""
@@ -154,9 +152,8 @@ class _ParquetFile:
         for number, rows in enumerate(self._source.rows):
             count = -(-rows // SLICE_ROWS)
             size = -(-rows // max(count, 1))
-            copied = bool(self._spliced) and rows * self._row_bytes <= HELD_BYTES
             source = GroupRows(self._source, number, self._needed, size, coded=self._coded)
-            group = _Group(number, row, rows, source, copied)
+            group = _Group(number, row, rows, source, copied=self._spliced is not None)
             for _ in range(count):
                 yield _Slice(group, size)
             row += rows
@@ -194,7 +191,9 @@ class _ParquetFile:
         """Write what is complete of a row group: all of it, or what is next where it is not to be copied."""
         group.scored.update((piece.offset, piece) for piece in pieces)
         if group.copied and sum(piece.rows for piece in group.scored.values()) < group.rows:
-            return
+            group.copied = sum(piece.outputs.nbytes for piece in group.scored.values()) <= HELD_BYTES
+            if group.copied:
+                return
         ready = []
         while piece := group.scored.pop(group.done, None):
             ready.append(piece)
