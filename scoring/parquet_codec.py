@@ -19,6 +19,7 @@ from model_store.arrays import from_numpy, scalar
 from scoring import rejects as reject
 from scoring.codec import Scored, Work, output_names
 from scoring.conform import check_columns, conform
+from scoring.parquet_properties import with_columns
 from scoring.parquet_source import GroupRows, ParquetSource, RowsInOrder
 from scoring.parquet_splice import SplicedFile, read_layout
 from scoring.parquet_writer import TableWriter
@@ -117,16 +118,16 @@ class _ParquetFile:
             field.with_name(name)
             for field, name in zip(signature.output_schema, output_names(signature, self._kept), strict=True)
         ]
-        self._scored_schema = pa.schema([*(schema.field(name) for name in self._kept), *outputs], schema.metadata)
+        self._scored_schema = _schema([*(schema.field(name) for name in self._kept), *outputs], schema)
         types = (pa.int64(), pa.string(), pa.string(), pa.string())
         # A rejects file that is dropped again has these columns already: they are about the last time.
         self._own = [name for name in schema.names if name not in reject.COLUMNS]
-        self._rejected_schema = pa.schema(
+        self._rejected_schema = _schema(
             [
                 *(schema.field(name) for name in self._own),
                 *(pa.field(name, kind) for name, kind in zip(reject.COLUMNS, types, strict=True)),
             ],
-            schema.metadata,
+            schema,
         )
         layout = read_layout(source) if copies else None
         self._spliced = layout and SplicedFile(source, layout, work.scored, self._kept, self._scored_schema)
@@ -236,6 +237,10 @@ class _ParquetFile:
         faults = [column[start:stop] for column in piece.rejects.columns(group.first_row + piece.offset)]
         self._rejected = self._rejected or TableWriter(self._work.rejected, self._rejected_schema)
         self._rejected.write(pa.RecordBatch.from_arrays([*own.columns, *faults], schema=self._rejected_schema))
+
+
+def _schema(fields: list[pa.Field], like: pa.Schema) -> pa.Schema:
+    return pa.schema(fields, with_columns(like.metadata, pa.schema(fields)))
 
 
 def _check_twice(names: list[str], file: str) -> None:

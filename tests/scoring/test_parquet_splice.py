@@ -1,6 +1,7 @@
 """Parquet results made of the input's own bytes."""
 
 import itertools
+import json
 from datetime import UTC, datetime
 from io import BytesIO
 
@@ -13,6 +14,7 @@ import pytest
 
 import scoring.parquet_codec
 from scoring.parquet_footer import Footer, read_footer
+from scoring.parquet_properties import SPARK_SCHEMA, with_columns
 from tests.hand_model import HandModel, make_sample
 
 CODECS = ["none", "snappy", "gzip", "brotli", "zstd", "lz4"]
@@ -194,6 +196,33 @@ def test_pandas_reads_its_own_index_back(drop, bad: set[int]) -> None:
     assert ranged.columns.tolist() == [*frame.columns, "prediction", "probability_leave"]
 
 
+@pytest.mark.parametrize("bad", [set(), {3}], ids=["copied", "written anew"])
+def test_spark_sees_the_outputs(drop, parquet, bad: set[int]) -> None:
+    """Spark's own schema, which it reads a file by, has the result's columns: kept ones as they were."""
+    table = make_rows(20, bad).select(["id", "age", "visits", "member", "plan"])
+    names = {"id": "long", "age": "double", "visits": "long", "member": "boolean", "plan": "string"}
+    columns = [{"name": name, "type": names[name], "nullable": False, "metadata": {"a": 1}} for name in names]
+    spark = json.dumps({"type": "struct", "fields": columns})
+    data = parquet(table.replace_schema_metadata({SPARK_SCHEMA: spark, "who": "we"}))
+    receipt = drop("a.parquet", data, keep=["id", "age"])
+    metadata = pq.ParquetFile(BytesIO(drop.result(receipt))).metadata.metadata
+    added = [("prediction", "string"), ("probability_leave", "double")]
+    assert json.loads(metadata[SPARK_SCHEMA])["fields"] == [
+        *columns[:2],
+        *({"name": name, "type": kind, "nullable": True, "metadata": {}} for name, kind in added),
+    ]
+    assert metadata[b"who"] == b"we"
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b"{", b'{"fields": 1}', b'{"fields": [1]}', b'{"fields": [{}]}'], ids=repr
+)
+def test_what_spark_itself_cannot_read_stays(text: bytes) -> None:
+    """A damaged schema of Spark's is kept as it is."""
+    schema = pa.schema([("a", pa.int64())])
+    assert with_columns({SPARK_SCHEMA: text}, schema) == {SPARK_SCHEMA: text}
+
+
 def test_empty_row_groups_leave_no_trace(drop) -> None:
     """Row groups without rows, first, last and between others, cost nothing and lose nothing."""
     table, sink = make_sample(30), BytesIO()
@@ -243,3 +272,28 @@ def test_encrypted_files_are_refused(drop, plain: bool) -> None:
     assert receipt.error
     assert receipt.error["code"] == ("format_unsupported" if plain else "file_malformed")
     assert "encrypted" in receipt.error["message"]
+
+
+@pytest.mark.parametrize("dictionaries", [True, False], ids=["coded", "plain"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
+def test_texts_are_read_however_they_are_written(drop, parquet, kind: pa.DataType, dictionaries: bool) -> None:
+    """Coded, plain, or first one and then the other, with nulls and bytes that are no text: texts are the same."""
+    table = make_rows(3000).select(["age", "visits", "member", "plan"])
+    plans = table["plan"].to_pylist()
+    plans[1000:2000] = [f"plan {n}" for n in range(1000)]  # more than the dictionary may hold
+    plans[2999] = b"\xff"
+    cells = pa.array([cell.encode() if isinstance(cell, str) else cell for cell in plans], pa.binary())
+    cells = cells.view(pa.string()).cast(kind, safe=False) if kind == pa.string() else _large(cells)
+    data = parquet(
+        table.set_column(3, "plan", cells), row_group_size=2900, use_dictionary=dictionaries,
+        dictionary_pagesize_limit=500, data_page_size=1000,
+    )  # fmt: skip
+    receipt = drop("a.parquet", data, keep="none", error_threshold=-1)
+    assert receipt.reject_codes == {"text_encoding": 1}
+    good = table.set_column(3, "plan", pa.array([*plans[:2999], None])).slice(0, 2999)
+    scored = read(drop.result(receipt))
+    assert np.abs(scored["probability_leave"].to_numpy() - probabilities(good)).max() < 1e-15
+
+
+def _large(cells: pa.Array) -> pa.Array:
+    return cells.cast(pa.large_binary()).view(pa.large_string())
