@@ -56,6 +56,16 @@ class Element:
         return 1 in self.fields
 
     @property
+    def is_int96(self) -> bool:
+        """Whether it has timestamps as Spark and Impala used to write them."""
+        return number(self.fields, 1, -1) == 3
+
+    @property
+    def is_whole_decimal(self) -> bool:
+        """Whether it has decimals that are written as whole numbers of 32 or 64 bits."""
+        return number(self.fields, 1, -1) in (1, 2) and number(self.fields, 6, -1) == 5
+
+    @property
     def is_flat(self) -> bool:
         """Whether it has one value or null in each row, if it is right under the root."""
         return self.is_leaf and number(self.fields, 3, 0) < 2

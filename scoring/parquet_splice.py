@@ -53,6 +53,11 @@ class SplicedFile:
         by_name = dict(zip(source.schema.names, footer.columns, strict=True))
         self._kept = [by_name[name] for name in kept]
         self._leaves = [leaf for column in self._kept for leaf in _leaves(column)]
+        leaves = [element for column in self._kept for element in column.elements if element.is_leaf]
+        self._options = {
+            "use_deprecated_int96_timestamps": any(leaf.is_int96 for leaf in leaves),
+            "store_decimal_as_integer": any(leaf.is_whole_decimal for leaf in leaves),
+        }
         self._sink = StagedWriter(output.blobs, output.path, prefix=output.block_prefix)
         self._sink.write(MAGIC)
         self._groups: list[bytes] = []
@@ -63,10 +68,10 @@ class SplicedFile:
     def takes_rows(self) -> bool:
         """Say whether `write` can be called: whether pyarrow writes the kept columns as they are in the other file.
 
-        It does not where that has, say, timestamps of 96 bits: it writes those of 64.
+        It does not where, say, the elements of that one's lists have another name.
         """
         try:
-            columns = _encode([], pa.schema(list(self._schema)[: len(self._kept)])).footer.columns
+            columns = self._encode([], pa.schema(list(self._schema)[: len(self._kept)])).footer.columns
         except pa.ArrowException:  # a type that pyarrow reads and does not write
             return False
         return len(columns) == len(self._kept) and all(
@@ -79,7 +84,7 @@ class SplicedFile:
         theirs = self._footer.groups[group]
         places = {leaf: place for place, leaf in enumerate(self._leaves)}
         chunks = self._copy_chunks([theirs.chunks[leaf] for leaf in self._leaves])
-        chunks += self._append(_encode(list(new), self._new))
+        chunks += self._append(self._encode(list(new), self._new))
         self._add(theirs.rows, chunks, sorted_by(theirs.sorting, places))
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -93,7 +98,7 @@ class SplicedFile:
     def finish(self) -> list[str]:
         """End the file and return the ids of its blocks."""
         self._flush()
-        new = _encode([], self._new).footer
+        new = self._encode([], self._new).footer
         orders = [self._footer.orders[leaf] for leaf in self._leaves] if self._footer.orders else []
         self._sink.write(
             write_footer(
@@ -110,7 +115,7 @@ class SplicedFile:
     def _flush(self) -> None:
         if self._waiting:
             rows = sum(len(batch) for batch in self._waiting)
-            self._add(rows, self._append(_encode(self._waiting, self._schema, dictionaries=True)), [])
+            self._add(rows, self._append(self._encode(self._waiting, self._schema, dictionaries=True)), [])
             self._waiting.clear()
 
     def _add(self, rows: int, chunks: Sequence[_Placed], sorting: Sequence[bytes]) -> None:
@@ -134,6 +139,19 @@ class SplicedFile:
             while start < each.stop:  # as much at once as is staged at once
                 start += self._sink.write(self._source.read(start, min(self._sink.room, each.stop - start)))
         return placed
+
+    def _encode(
+        self, batches: Sequence[pa.RecordBatch], schema: pa.Schema, *, dictionaries: bool = False
+    ) -> "_Small":
+        # Nearly every floating point number is a new one: looking for those that repeat is in vain.
+        repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
+        coded = dictionaries or repeating or False
+        sink = pa.BufferOutputStream()
+        with pq.ParquetWriter(sink, schema, compression=CODEC, use_dictionary=coded, **self._options) as writer:
+            if batches:
+                rows = sum(len(batch) for batch in batches)
+                writer.write_table(pa.Table.from_batches(batches, schema), row_group_size=rows)
+        return _Small(sink.getvalue())
 
     def _append(self, small: "_Small") -> list[_Placed]:
         """Add the columns of a small file as they are in it."""
@@ -179,19 +197,6 @@ def read_layout(source: ParquetSource) -> Footer | None:
         len(footer.columns) == len(source.schema.names) and [group.rows for group in footer.groups] == source.rows
     )
     return footer if same and footer.copyable else None
-
-
-def _encode(batches: Sequence[pa.RecordBatch], schema: pa.Schema, *, dictionaries: bool = False) -> _Small:
-    # Nearly every floating point number is a new one: looking for those that repeat is in vain.
-    repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(
-        sink, schema, compression=CODEC, use_dictionary=dictionaries or repeating or False
-    ) as writer:
-        if batches:
-            rows = sum(len(batch) for batch in batches)
-            writer.write_table(pa.Table.from_batches(batches, schema), row_group_size=rows)
-    return _Small(sink.getvalue())
 
 
 def _leaves(column: Column) -> range:

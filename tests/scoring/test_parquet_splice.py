@@ -131,14 +131,34 @@ def test_the_same_input_gives_the_same_bytes(drop, parquet) -> None:
 
 @pytest.mark.parametrize("bad", [set(), {150}], ids=["copied", "written anew"])
 def test_columns_that_would_be_written_otherwise(drop, parquet, bad: set[int]) -> None:
-    """Timestamps of 96 bits are copied as such; where a row is rejected the file is written as pyarrow does."""
+    """Lists with elements of another name are copied; where a row is rejected, the file is as pyarrow writes it."""
     table = make_rows(300, bad)
-    data = parquet(table, row_group_size=100, use_deprecated_int96_timestamps=True)
+    data = parquet(table, row_group_size=100, use_compliant_nested_type=False)
     result = drop.result(drop("a.parquet", data))
-    when = pq.ParquetFile(BytesIO(result)).metadata.row_group(0).column(_leaf(result, "when"))
-    assert when.physical_type == ("INT64" if bad else "INT96")
+    paths = [column.path for column in pq.ParquetFile(BytesIO(result)).schema]
+    assert ("tags.list.item" in paths, "tags.list.element" in paths) == (not bad, bool(bad))
     good = pa.array([row not in bad for row in range(300)])
-    assert read(result).select(table.column_names).equals(read(data).filter(good))
+    for name in ("id", "tags", "place", "price"):
+        assert read(result)[name].to_pylist() == read(data)[name].filter(good).to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "kind"),
+    [
+        ({"use_deprecated_int96_timestamps": True}, "when", "INT96"),
+        ({"store_decimal_as_integer": True}, "price", "INT64"),
+    ],
+    ids=["timestamps", "decimals"],
+)
+def test_rows_are_written_anew_as_spark_writes_them(drop, parquet, options, name: str, kind: str) -> None:
+    """Timestamps of 96 bits, and decimals as whole numbers, stay that: the other row groups are copied."""
+    data = parquet(make_rows(300, {150}), row_group_size=100, **options)
+    result = drop.result(drop("a.parquet", data))
+    column = pq.ParquetFile(BytesIO(result)).metadata.row_group(1).column(_leaf(result, name))
+    assert (column.physical_type, column.num_values) == (kind, 99)
+    assert chunk_bytes(result)[2][:-2] == chunk_bytes(data)[2]
+    good = pa.array([row != 150 for row in range(300)])
+    assert read(result)[name].equals(read(data)[name].filter(good))
 
 
 def _leaf(data: bytes, name: str) -> int:
