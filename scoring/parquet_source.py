@@ -7,6 +7,7 @@ from itertools import islice
 from threading import Lock
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from errors import FileMalformedError
@@ -73,6 +74,8 @@ class ParquetSource:
             batches = _batches(source, group, columns, most)
             for batch in batches:
                 rows += len(batch)
+                for column in batch.columns:
+                    _check_codes(column)
                 if rows == declared and next(batches, None) is None:
                     self._idle[coded].append(source)  # before whoever has all they want stops asking
                     yield batch
@@ -177,6 +180,15 @@ def _batches(source: pq.ParquetFile, group: int, columns: Sequence[str], most: i
         most, row_groups=[group], columns=list(columns), use_threads=False
     )
     return batches
+
+
+def _check_codes(column: pa.Array) -> None:
+    """Refuse codes that are none of their dictionary's, which pyarrow reads from damaged files and then trusts."""
+    if pa.types.is_dictionary(column.type):
+        ends = pc.min_max(column.indices)
+        low, high = ends["min"].as_py(), ends["max"].as_py()
+        if low is not None and not 0 <= low <= high < len(column.dictionary):
+            raise pa.ArrowIndexError("a value is not in its column's dictionary")
 
 
 def _width(kind: pa.DataType) -> int | None:
