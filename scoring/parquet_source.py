@@ -183,12 +183,20 @@ def _batches(source: pq.ParquetFile, group: int, columns: Sequence[str], most: i
 
 
 def _check_codes(column: pa.Array) -> None:
-    """Refuse codes that are none of their dictionary's, which pyarrow reads from damaged files and then trusts."""
-    if pa.types.is_dictionary(column.type):
+    """Refuse codes that are none of their dictionary's: pyarrow reads them from damaged files, and then crashes."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
         ends = pc.min_max(column.indices)
         low, high = ends["min"].as_py(), ends["max"].as_py()
         if low is not None and not 0 <= low <= high < len(column.dictionary):
             raise pa.ArrowIndexError("a value is not in its column's dictionary")
+    elif pa.types.is_struct(kind):
+        for place in range(kind.num_fields):
+            _check_codes(column.field(place))
+    elif pa.types.is_nested(kind):  # lists and maps
+        _check_codes(column.values)
+    elif isinstance(kind, pa.BaseExtensionType):
+        _check_codes(column.storage)
 
 
 def _width(kind: pa.DataType) -> int | None:

@@ -319,15 +319,19 @@ def _large(cells: pa.Array) -> pa.Array:
     return cells.cast(pa.large_binary()).view(pa.large_string())
 
 
-@pytest.mark.parametrize("column", ["plan", "text"])
+@pytest.mark.parametrize("column", ["plan", "text", "list.list.element", "struct.x"])
 def test_codes_of_no_text_are_damage(drop, parquet, column: str) -> None:
     """A code beyond its dictionary, in what the model reads or what is written anew, fails the file by name."""
     texts = pa.array(["a", "b", "c"] * 4)
-    table = make_rows(12, {3}).select(["age", "visits", "member"])
-    table = table.append_column("plan", texts).append_column("text", texts.dictionary_encode())
-    data = bytearray(parquet(table, compression="none", use_dictionary=["text", "plan"]))
+    coded = texts.dictionary_encode()
+    table = make_rows(12, {3}).select(["age", "visits", "member"]).append_column("plan", texts)
+    table = table.append_column("text", coded)
+    table = table.append_column("list", pa.ListArray.from_arrays(pa.array(range(13), pa.int32()), coded))
+    table = table.append_column("struct", pa.StructArray.from_arrays([coded], ["x"]))
+    data = bytearray(parquet(table, compression="none"))
     chunk = footer_of(bytes(data)).groups[0].chunks[_leaf(bytes(data), column)]
     data[chunk.start + chunk.length - 2] = 0xFF  # the last four of twelve codes, two bits each
     receipt = drop("a.parquet", bytes(data), error_threshold=-1)
     assert receipt.error
     assert receipt.error["code"] == "file_malformed"
+    assert "dictionary" in receipt.error["message"]
