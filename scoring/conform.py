@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 from errors import ColumnMissingError, ColumnTypeError
 from model_store import Column, ColumnType, Signature
 from model_store.arrays import from_cells, from_numpy, scalar, to_numpy
+from scoring.datetimes import read_datetimes
+from scoring.decimals import read_decimals
 from scoring.rejects import CATEGORY, NULL, RANGE, TYPE, Fault, Rejects
 
 _READS_AS = {
@@ -135,9 +137,8 @@ def cast(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, np.ndarray]:
         array = array.dictionary_decode()
     if pa.types.is_decimal(array.type):
         array = pc.cast(array, pa.decimal256(76, array.type.scale))  # the narrow ones have few functions
-    safe = not (pa.types.is_floating(target) and _is_number(array.type))
     try:
-        return pc.cast(array, target, safe=safe), np.zeros(len(array), bool)
+        return _convert(array, target), np.zeros(len(array), bool)
     except pa.ArrowInvalid:
         pass  # some cell does not fit: find out which
     # Bad cells repeat far more often than they differ, so each distinct value is tried once.
@@ -145,11 +146,20 @@ def cast(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, np.ndarray]:
     values = codes.dictionary
     fits = np.zeros(len(values), bool)
     _mark_castable(values, target, fits, 0, len(values))
-    good = pc.cast(pc.if_else(from_numpy(fits), values, scalar(None, values.type)), target)
+    good = _convert(pc.if_else(from_numpy(fits), values, scalar(None, values.type)), target)
     bad = np.zeros(len(array), bool)
     known = to_numpy(codes.indices.is_valid())
     bad[known] = ~fits[to_numpy(codes.indices.drop_null())]
     return good.take(codes.indices), bad
+
+
+def _convert(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """Convert all cells; pa.ArrowInvalid if one does not fit."""
+    if pa.types.is_timestamp(target) and pa.types.is_string(array.type):
+        return read_datetimes(array)
+    if pa.types.is_floating(target) and pa.types.is_decimal(array.type):
+        return read_decimals(array, target)
+    return pc.cast(array, target, safe=not (pa.types.is_floating(target) and _is_number(array.type)))
 
 
 def _mark_castable(values: pa.Array, target: pa.DataType, fits: np.ndarray, start: int, stop: int) -> None:
@@ -157,7 +167,7 @@ def _mark_castable(values: pa.Array, target: pa.DataType, fits: np.ndarray, star
     if start == stop:
         return
     try:
-        pc.cast(values[start:stop], target)
+        _convert(values[start:stop], target)
         fits[start:stop] = True
     except pa.ArrowInvalid:
         if stop - start > 1:

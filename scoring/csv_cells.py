@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from model_store import ColumnType, Signature
+from model_store import Column, ColumnType, Signature
 from model_store.arrays import from_cells, from_numpy, scalar
 from scoring import rejects as reject
 from scoring.conform import cast, conform, type_fault
@@ -66,7 +66,7 @@ class CellReader:
         rejects = Rejects(len(records))
         kept = set(self._kept)
         # A column that is kept and needed is parsed as text: its text is not always that of its value.
-        types = {c.name: _CODED if c.categories else c.type.arrow for c in self._needed}
+        types = {c.name: _parsed_as(c) for c in self._needed}
         types |= dict.fromkeys(kept, pa.string())
         columns = None if self._spelled else self._parse(records, types, [""])
         if columns is None:
@@ -139,6 +139,12 @@ class CellReader:
                     fields[place] = ""
                 column.append(fields[place])
         return {name: from_cells(column, pa.string()) for name, column in zip(names, cells, strict=True)}
+
+
+def _parsed_as(column: Column) -> pa.DataType:
+    if column.type is ColumnType.DATETIME:
+        return pa.string()  # pyarrow's reader takes times with a zone or without, but not both
+    return _CODED if column.categories else column.type.arrow
 
 
 def _convert(array: pa.Array, kind: ColumnType, decimal: str) -> tuple[pa.Array, np.ndarray]:

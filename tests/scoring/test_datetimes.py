@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from model_store.model import Model
 from model_store.packaging import build_package
 from model_store.registry import Registry
 from model_store.signature import Column, ColumnType, Signature
+from scoring.conform import cast
 from scoring.job import Job
 from scoring.options import Options
 from scoring.pipeline import run_job
@@ -66,16 +68,37 @@ def test_a_package_with_times_is_checked_and_opened(package) -> None:
     assert len(info.training["columns"]["when"]["deciles"]) == 9
 
 
-@pytest.mark.parametrize("text", ["2026-11-21T10:00:00", "2026-11-21 10:00", "2026-11-21T10:00:00.000000"])
+TEXTS = [
+    "2026-11-21T10:00:00",
+    "2026-11-21 10:00",
+    "2026-11-21T10:00:00.000000",
+    "2026-11-21T10:00:00Z",
+    "2026-11-21 12:00:00+02:00",
+    "2026-11-21T06:30:00.000-0330",
+    "2026-11-21T11+01",
+    "2026-11-21T10:00:00.0000000Z",
+    "2026-11-21T10:00:00.000000000",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
 def test_rows_have_times_as_text(package, text) -> None:
-    """JSON has no times: ISO 8601 is read."""
+    """JSON has no times: ISO 8601 is read, and converted to UTC where it names a zone."""
     (answer,) = score_rows([{"when": text, "wait": 1}], Model.open(package))
     assert answer["prediction"] == TEN.timestamp() / 3600 + 1
 
 
 @pytest.mark.parametrize(
     ("cell", "code"),
-    [(None, "null_not_allowed"), ("yesterday", "value_type"), (1.5, "value_type"), ("", "value_type")],
+    [
+        (None, "null_not_allowed"),
+        ("yesterday", "value_type"),
+        (1.5, "value_type"),
+        ("", "value_type"),
+        ("2026-11-21T10:00:00.0000001Z", "value_type"),
+        ("2026-11-21T10:00:00+25:00", "value_type"),
+        ("2026-11-21T10:00:00 Europe/Berlin", "value_type"),
+    ],
 )
 def test_what_is_no_time_is_rejected(package, cell, code) -> None:
     """A graph has no null time either."""
@@ -96,6 +119,8 @@ def parquet(kind: pa.DataType) -> bytes:
         ("seconds.parquet", parquet(pa.timestamp("s"))),
         ("nanoseconds.parquet", parquet(pa.timestamp("ns"))),
         ("zone.parquet", parquet(pa.timestamp("us", "UTC"))),
+        ("zoned.csv", b"when,wait\n2026-11-21T10:00:00Z,0\n2026-11-21 12:00:00+02:00,2\n,1\n"),
+        ("berlin.parquet", parquet(pa.timestamp("ms", "Europe/Berlin"))),
     ],
 )
 def test_files_have_times_of_any_unit(services, package, name, data) -> None:
@@ -113,3 +138,15 @@ def test_files_have_times_of_any_unit(services, package, name, data) -> None:
     else:
         predictions = pq.read_table(BytesIO(scored))["prediction"].to_pylist()
     assert predictions == [TEN.timestamp() / 3600, TEN.timestamp() / 3600 + 2]
+
+
+def test_a_column_may_mix_times_with_and_without_a_zone() -> None:
+    """Each cell is read on its own, whatever stands beside it, and as pandas.to_datetime reads it with utc=True."""
+    cells = [*TEXTS, "2026-11-20", "2026-11-20T23:59:59.999999-00:30", "yesterday", None, "2026-11-20T10:00:60"]
+    array, lost = cast(pa.array(cells), pa.timestamp("us"))
+    bad = {"yesterday", "2026-11-20T10:00:60"}
+    assert lost.tolist() == [cell in bad for cell in cells]
+    expected = [None if cell is None or cell in bad else pd.to_datetime(cell, utc=True) for cell in cells]
+    assert array.to_pylist() == [time and time.tz_localize(None).to_pydatetime() for time in expected]
+    for cell, time in zip(cells, array.to_pylist(), strict=True):
+        assert cast(pa.array([cell], pa.string()), pa.timestamp("us"))[0].to_pylist() == [time]
