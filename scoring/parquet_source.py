@@ -104,6 +104,7 @@ class ParquetSource:
                 pre_buffer=False,
                 buffer_size=READ_BUFFER,
                 page_checksum_verification=True,
+                coerce_int96_timestamp_unit="us",  # as nanoseconds, Spark's times before 1678 would come out wrong
             )
 
     def _fitting(self, source: pq.ParquetFile, group: int, columns: Sequence[str]) -> int:
