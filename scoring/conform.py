@@ -127,6 +127,21 @@ def type_fault(column: Column) -> Fault:
     return Fault(TYPE, column.name, f"the value is not {_READS_AS[column.type]}")
 
 
+def read_text(array: pa.Array, kind: ColumnType, decimal: str = ".") -> tuple[pa.Array, np.ndarray]:
+    """Read texts, none of which stands for null, as another type; return the array and which cells did not fit.
+
+    `decimal` is what stands before a number's fraction: a point or a comma.
+    """
+    array = pc.utf8_trim(array, characters=" \t")
+    if decimal == "," and kind is not ColumnType.DATETIME:
+        # A point divides thousands there: 1.234 is not 1.234, so nothing with a point is a number.
+        array = pc.replace_substring(pc.replace_substring(array, ".", "?"), ",", ".")
+    if kind in (ColumnType.LONG, ColumnType.INTEGER):
+        # pandas writes whole numbers with a gap among them as 3.0: the same value, so nothing is lost.
+        array = pc.replace_substring_regex(array, r"^\+?(-?\d+)\.0*$", r"\1")
+    return cast(array, kind.arrow)
+
+
 def cast(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, np.ndarray]:
     """Convert to `target` where no value changes; return the array and a mask of the cells that could not be.
 

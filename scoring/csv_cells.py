@@ -22,11 +22,12 @@ from pyarrow import csv as arrow_csv
 from model_store import Column, ColumnType, Signature
 from model_store.arrays import from_cells, from_numpy, scalar
 from scoring import rejects as reject
-from scoring.conform import cast, conform, type_fault
+from scoring.conform import conform, read_text, type_fault
 from scoring.csv_dialect import Dialect
 from scoring.csv_header import BOM, Header, other_encoding, split
 from scoring.csv_records import Records
 from scoring.options import NULL_SPELLINGS
+from scoring.partitions import NO_PARTITIONS, Partitions
 from scoring.rejects import Fault, Rejects
 
 _CODED = pa.dictionary(pa.int32(), pa.string())
@@ -52,12 +53,20 @@ class Cells:
 class CellReader:
     """Reads the columns a model needs, and the text of those a job keeps, from blocks of one file."""
 
-    def __init__(self, header: Header, signature: Signature, kept: Sequence[str], options: Dialect) -> None:
+    def __init__(
+        self,
+        header: Header,
+        signature: Signature,
+        kept: Sequence[str],
+        options: Dialect,
+        given: Partitions = NO_PARTITIONS,
+    ) -> None:
         self._header = header
         self._signature = signature
         self._options = options
         self._needed = [c for c in signature.inputs if c.name in header.positions]
         self._kept = list(kept)
+        self._given = given
         self._spelled = False
         """Whether a block has had other nulls than empty cells: the next ones are likely to have them too."""
 
@@ -76,7 +85,7 @@ class CellReader:
             columns = self._parse(records, dict.fromkeys(types, pa.string()), [""])
         if columns is None:
             columns = self._take_apart(records, list(types), rejects)
-        arrays = {}
+        arrays = self._given.columns(len(records))
         for column in self._needed:
             arrays[column.name], lost = _convert(columns[column.name], column.type, self._options.decimal)
             if lost.any():
@@ -155,16 +164,7 @@ def _convert(array: pa.Array, kind: ColumnType, decimal: str) -> tuple[pa.Array,
     if pa.types.is_dictionary(array.type):
         return _coded(array), fits
     array = pc.if_else(pc.is_in(array, value_set=_NULLS), scalar(None, pa.string()), array)
-    if kind is ColumnType.STRING:
-        return array, fits
-    array = pc.utf8_trim(array, characters=" \t")
-    if decimal == "," and kind is not ColumnType.DATETIME:
-        # A point divides thousands there: 1.234 is not 1.234, so nothing with a point is a number.
-        array = pc.replace_substring(pc.replace_substring(array, ".", "?"), ",", ".")
-    if kind in (ColumnType.LONG, ColumnType.INTEGER):
-        # pandas writes whole numbers with a gap among them as 3.0: the same value, so nothing is lost.
-        array = pc.replace_substring_regex(array, r"^\+?(-?\d+)\.0*$", r"\1")
-    return cast(array, kind.arrow)
+    return (array, fits) if kind is ColumnType.STRING else read_text(array, kind, decimal)
 
 
 def _coded(array: pa.Array) -> pa.Array:

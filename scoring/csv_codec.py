@@ -20,6 +20,7 @@ from scoring.csv_header import Header, delimiter_hint, read_header, space_hint, 
 from scoring.csv_records import Records, cut_records
 from scoring.csv_source import Source, look_ahead, open_source
 from scoring.csv_text import appended, join_fields, lines, to_text
+from scoring.partitions import partition_values, read_partitions
 from scoring.rejects import Rejects
 from scoring.tally import Tally
 
@@ -62,7 +63,8 @@ def score_csv(work: Work) -> Scored:
             compression=wrapping.compression,
             line_end=line[len(line.rstrip(b"\r\n")) :].decode() or "\n",
         )
-        header = read_header(first, dialect, signature, work.file)
+        given = partition_values(work.input.path, (column.name for column in signature.inputs))
+        header = read_header(first, dialect, signature, work.file, given)
         body = first.without_first() if dialect.header else first
         blocks = work.tally.timed("cut", chain([body], blocks))
         result = _CsvFile(work, source, dialect, header).score(blocks)
@@ -81,7 +83,8 @@ class _CsvFile:
         self._dialect = dialect
         signature = work.model.signature
         hint = delimiter_hint(header, dialect) or space_hint(header, signature)
-        check_columns(signature, header.schema, work.file, hint=hint)
+        given = read_partitions(work.input.path, signature, header.positions)
+        check_columns(signature, given.extend(header.schema), work.file, hint=hint)
         keep = work.options.keep
         self._keeps_all = keep == "all"
         kept = () if isinstance(keep, str) else keep
@@ -89,7 +92,7 @@ class _CsvFile:
             if name not in header.positions:
                 raise ColumnMissingError(f"column {name!r} of keep is not in the file", file=work.file, column=name)
         self._kept = kept
-        self._cells = CellReader(header, signature, kept, dialect)
+        self._cells = CellReader(header, signature, kept, dialect, given)
         self._line_end = dialect.line_end.encode()
 
     def score(self, blocks: Iterator[Records]) -> Scored:

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,14 +40,21 @@ class Header:
         return self.positions[name]
 
 
-def read_header(first: Records, dialect: Dialect, signature: Signature, file: str) -> Header:
-    """Return the columns that the first record names, or the model's own where the file has no header."""
+def read_header(
+    first: Records, dialect: Dialect, signature: Signature, file: str, given: Collection[str] = ()
+) -> Header:
+    """Return the columns that the first record names, or the model's own where the file has no header.
+
+    `given` are the columns that the file's path has: a file without a header need not have them too.
+    """
     line = first.text(0)
     names = _fields(line, dialect, file)
     if dialect.header:
         _check_twice(names, [c.name for c in signature.inputs], file)
         return Header(tuple(names), line)
     inputs = [c.name for c in signature.inputs]
+    if len(names) != len(inputs):
+        inputs = [name for name in inputs if name not in given]
     if len(names) != len(inputs):
         raise ColumnMissingError(
             f"the file has no header, so its columns must be the model's {len(inputs)} inputs in order; "

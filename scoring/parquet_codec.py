@@ -23,6 +23,7 @@ from scoring.parquet_properties import with_columns
 from scoring.parquet_source import GroupRows, ParquetSource, RowsInOrder
 from scoring.parquet_splice import SplicedFile, read_layout
 from scoring.parquet_writer import TableWriter
+from scoring.partitions import read_partitions
 from scoring.rejects import Fault, Rejects
 from scoring.tally import Tally
 
@@ -105,8 +106,9 @@ class _ParquetFile:
         schema = source.schema
         signature = work.model.signature
         _check_twice(schema.names, work.file)
-        check_columns(signature, schema, work.file)
         names = set(schema.names)
+        self._given = read_partitions(work.input.path, signature, names)
+        check_columns(signature, self._given.extend(schema), work.file)
         keep = work.options.keep
         self._kept = schema.names if keep == "all" else [] if keep == "none" else list(keep)
         for name in self._kept:
@@ -175,7 +177,7 @@ class _ParquetFile:
     def _score_batch(self, offset: int, batch: pa.RecordBatch, tally: Tally) -> _Piece:
         rejects = Rejects(len(batch))
         with tally.stage("conform"):
-            columns = {
+            columns = self._given.columns(len(batch)) | {
                 column.name: _checked_text(batch.column(column.name), column, rejects)
                 for column in self._work.model.signature.inputs
                 if column.name in batch.schema.names
