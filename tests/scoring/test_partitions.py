@@ -136,3 +136,13 @@ def test_a_column_in_neither_is_still_missing(drop, parquet) -> None:
         receipt = drop(f"plan=pro/{name}", data)
         assert receipt.error
         assert (receipt.error["code"], receipt.error["column"]) == ("column_missing", "member")
+
+
+@pytest.mark.parametrize("keep", ["all", "none", ["id"]])
+def test_all_columns_may_stand_in_the_path(drop, parquet, keep) -> None:
+    """A file that has none of the model's columns is scored too, row for row."""
+    folders = "age=20.0/visits=3/member=true/plan=basic"
+    for name, data in (("a.csv", b"id\n1\n2\n"), ("a.parquet", parquet(pa.table({"id": [1, 2]})))):
+        result = drop.result(drop(f"{folders}/{name}", data, keep=keep))
+        lines = result if name.endswith(".parquet") else result.partition(b"\n")[2]
+        assert scores(lines, name) == pytest.approx(hand_scores([ROWS[0]]) * 2, abs=1e-15)
