@@ -30,10 +30,16 @@ class Job:
     """Score one file with one model."""
 
     input: BlobPath
+    """A file; or, where its name ends in "/", a folder: its files' jobs are made of that (scoring/intake.py)."""
     model: ModelReference
     options: Options = Options()
     etag: str | None = None
     """The version of the input that is meant; None for whichever is there when the run begins."""
+
+    @property
+    def is_of_folder(self) -> bool:
+        """Whether the job is one for each file of a folder."""
+        return self.input.name.endswith("/")
 
     @classmethod
     def for_dropped(cls, path: BlobPath, etag: str | None = None) -> "Job":
@@ -43,13 +49,7 @@ class Job:
         where the folder is no model reference.
         """
         check_name(path)
-        folder, slash, _ = path.name.partition("/")
-        if not slash:
-            raise NameInvalidError(
-                "the file lies outside any model's folder: drop it as <model>/<file>, for example churn/rows.csv",
-                file=str(path),
-            )
-        return cls(path, ModelReference.parse(folder), etag=etag)
+        return cls(path, _model_of(path), etag=etag)
 
     def to_json(self) -> str:
         """Return the job as a queue message holds it."""
@@ -70,13 +70,13 @@ class Job:
         if not isinstance(place, str):
             raise MessageInvalidError('the message has no "input"; ' + _EXAMPLE)
         path = BlobPath.parse(place)
-        check_name(path)
+        check_name(BlobPath(path.container, path.name.removesuffix("/")))
         model, etag = fields.pop("model", None), fields.pop("etag", None)
         if etag is not None and not isinstance(etag, str):
             raise MessageInvalidError('"etag" must be a text; ' + _EXAMPLE)
         etag = etag and etag.strip('"')  # Event Grid and HTTP write it in quotes
         if model is None:
-            return cls(path, cls.for_dropped(path).model, Options.from_dict(fields), etag)
+            return cls(path, _model_of(path), Options.from_dict(fields), etag)
         if not isinstance(model, str):
             raise MessageInvalidError('"model" must be a text such as "churn" or "churn@3"; ' + _EXAMPLE)
         return cls(path, ModelReference.parse(model), Options.from_dict(fields), etag)
@@ -96,6 +96,16 @@ class Job:
 
 
 _EXAMPLE = 'write {"input": "incoming/churn/rows.csv", "model": "churn"}'
+
+
+def _model_of(path: BlobPath) -> ModelReference:
+    folder, slash, _ = path.name.partition("/")
+    if not slash:
+        raise NameInvalidError(
+            "the file lies outside any model's folder: drop it as <model>/<file>, for example churn/rows.csv",
+            file=str(path),
+        )
+    return ModelReference.parse(folder)
 
 
 def check_name(path: BlobPath) -> None:
