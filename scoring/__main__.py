@@ -1,30 +1,36 @@
 """The command line: score a file here, or drop one where the app looks."""
 
 import json
-import shutil
 import time
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from model_store import ModelReference
+from scoring.folders import FolderScoring
 from scoring.job import Job
+from scoring.local_files import download, place, upload
 from scoring.options import Options
 from scoring.pipeline import begin, quiet, run_job
 from scoring.receipt import Receipt
 from scoring.services import Services
 from scoring.terminal import progress_of, summary
 from settings import Settings
-from storage import BlobPath, BlobStore
+from storage import BlobPath
 from storage.command_line import Store, errors_as_text
-from storage.folder import FolderBlobStore
-from storage.reader import stream
-from storage.writer import StagedWriter
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
+Source = Annotated[
+    Path,
+    typer.Argument(
+        exists=True,
+        readable=True,
+        help="A .csv, .tsv or .parquet file (.csv.gz and .csv.zst too), or a folder of them.",
+    ),
+]
 File = Annotated[
     Path,
     typer.Argument(
@@ -36,14 +42,14 @@ Keep = Annotated[str, typer.Option(help='Input columns to keep: "all", "none", o
 Threshold = Annotated[
     float, typer.Option(help="Rejected rows allowed: a fraction below 1, a count from 1, or -1 for any number.")
 ]
-Output = Annotated[Path | None, typer.Option(help="Copy the result here.")]
+Output = Annotated[Path | None, typer.Option(help="Copy the result here; those of a folder's files below it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the receipt on stdout, as JSON and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show nothing but errors.")]
 
 
 @app.command()
 def score(
-    file: File,
+    file: Source,
     model: Model,
     keep: Keep = "all",
     error_threshold: Threshold = 0.1,
@@ -65,6 +71,8 @@ def score(
 ) -> None:
     """Score FILE on this machine, with a model of STORE (the folder .dropscore unless told otherwise).
 
+    FILE may be a folder: all CSV and Parquet files below it are scored, each for itself.
+
     Ends with code 0 if the file was scored, 1 if not (the receipt says why), 2 if the command was misused.
     """
     with errors_as_text():
@@ -80,8 +88,12 @@ def score(
                 "encoding": encoding,
             },
         }
+        options = Options.from_dict(given)
+        if file.is_dir():
+            scoring = FolderScoring(reference, options, services, as_json=as_json, be_quiet=be_quiet)
+            raise typer.Exit(0 if scoring.score(file, output) else 1)
         path = BlobPath(services.settings.incoming, f"{reference}/{file.name}")
-        job = Job(path, reference, Options.from_dict(given))
+        job = Job(path, reference, options)
         place(services.blobs, file, job.input)
         with nullcontext(quiet) if be_quiet else progress_of(file.name, file.stat().st_size) as progress:
             receipt = run_job(job, services, progress)
@@ -136,22 +148,6 @@ def print_receipt(run_id: str, store: Store = None) -> None:
         typer.echo(json.dumps(record, indent=2))
 
 
-def place(blobs: BlobStore, file: Path, target: BlobPath) -> None:
-    """Put a local file where a run reads it: without a copy if the store is a folder of this machine."""
-    if isinstance(blobs, FolderBlobStore):
-        with suppress(OSError):  # this file system, or this user, has no links: copied like anywhere else
-            blobs.link(target, file)
-            return
-    upload(blobs, file, target)
-
-
-def upload(blobs: BlobStore, file: Path, target: BlobPath) -> None:
-    """Copy a local file of any size into a store."""
-    with file.open("rb") as source, StagedWriter(blobs, target, prefix="upload") as writer:
-        shutil.copyfileobj(source, writer, 4 * 1024 * 1024)
-        writer.commit()
-
-
 def show(receipt: Receipt, services: Services, output: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Print a receipt, for people or as JSON, and copy the result to `output` if there is one."""
     if output and receipt.output:
@@ -164,13 +160,6 @@ def show(receipt: Receipt, services: Services, output: Path | None, *, as_json: 
         typer.echo(summary(receipt, services.settings.folder), err=True)
         if output and receipt.output:
             typer.echo(f"copied to {output}", err=True)
-
-
-def download(blobs: BlobStore, source: BlobPath, file: Path) -> None:
-    """Copy a blob of any size to a local file."""
-    with file.open("wb") as target:
-        for chunk in stream(blobs, blobs.stat(source)):
-            target.write(chunk)
 
 
 if __name__ == "__main__":
