@@ -65,6 +65,9 @@ def score(
     ] = None,
     header: Annotated[bool, typer.Option(help="Whether a CSV file's first line names its columns.")] = True,
     output: Output = None,
+    output_format: Annotated[
+        str | None, typer.Option(help="The result's format, csv or parquet; the file's own if left out.")
+    ] = None,
     as_json: AsJson = False,
     be_quiet: Quiet = False,
     store: Store = None,
@@ -80,6 +83,7 @@ def score(
         reference = ModelReference.parse(model)
         given = {
             "keep": keep if keep in ("all", "none") else [name.strip() for name in keep.split(",")],
+            "output_format": output_format,
             "error_threshold": error_threshold,
             "csv": {
                 "delimiter": "\t" if delimiter == "\\t" else delimiter,

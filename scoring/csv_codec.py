@@ -14,7 +14,7 @@ from model_store.arrays import from_numpy
 from scoring import rejects as reject
 from scoring.codec import Scored, Work, output_names
 from scoring.conform import check_columns
-from scoring.csv_cells import CellReader
+from scoring.csv_cells import CellReader, Cells
 from scoring.csv_dialect import LOOKED_AT, Dialect, find_dialect
 from scoring.csv_header import Header, delimiter_hint, read_header, space_hint, split
 from scoring.csv_records import Records, cut_records
@@ -22,6 +22,7 @@ from scoring.csv_source import Source, look_ahead, open_source
 from scoring.csv_text import appended, join_fields, lines, to_text
 from scoring.partitions import partition_values, read_partitions
 from scoring.rejects import Rejects
+from scoring.table_result import TableResult
 from scoring.tally import Tally
 
 CONTENT_TYPE = "text/csv"
@@ -34,8 +35,8 @@ class _Block:
     tally: Tally
     size: int
     """Bytes."""
-    scored: str | None
-    """The id of the staged block of results; None where every row was rejected."""
+    scored: str | pa.RecordBatch | None
+    """The id of the staged block of results, or rows that are still to be written; None where all were rejected."""
     rejected: str | None
 
 
@@ -92,14 +93,18 @@ class _CsvFile:
             if name not in header.positions:
                 raise ColumnMissingError(f"column {name!r} of keep is not in the file", file=work.file, column=name)
         self._kept = kept
-        self._cells = CellReader(header, signature, kept, dialect, given)
+        self._table: TableResult | None = None
+        if work.options.output_format == "parquet":
+            self._table = TableResult(work, header.names if self._keeps_all else kept)
+        texts = self._table.texts if self._table else kept
+        self._cells = CellReader(header, signature, texts, dialect, given)
         self._line_end = dialect.line_end.encode()
 
     def score(self, blocks: Iterator[Records]) -> Scored:
         """Score all blocks."""
         tally = Tally()
         # Where the file has a mark, or is compressed, even an empty result is not without bytes.
-        start = self._wrap(self._scored_start(), first=True)
+        start = b"" if self._table else self._wrap(self._scored_start(), first=True)
         scored = [self._work.scored.stage(0, start)] if len(start) else []
         rejected: list[str] = []
         read = len(self._header.line)
@@ -107,14 +112,20 @@ class _CsvFile:
             for block in done:
                 tally.add(block.tally)
                 read += block.size
-                if block.scored:
+                if isinstance(block.scored, str):
                     scored.append(block.scored)
+                elif self._table and block.scored is not None:
+                    with self._work.tally.stage("write"):
+                        self._table.add(block.scored)
                 if block.rejected:
                     rejected.append(block.rejected)
                 self._work.progress(min(self._source.position(read), self._work.input.size), tally)
         start = self._wrap(self._rejected_start(), first=True)
         if rejected and len(start):
             rejected.insert(0, self._work.rejected.stage(0, start))
+        if self._table:
+            with self._work.tally.stage("write"):
+                scored = self._table.finish()
         return Scored(tally, scored, rejected, self._dialect.to_dict())
 
     def _score_block(self, records: Records) -> _Block:
@@ -131,28 +142,36 @@ class _CsvFile:
         tally.rejected, tally.codes = len(rejects), Counter(rejects.counts())
         tally.scored = tally.read - tally.rejected
         good = ~rejects.mask() if rejects else None
-        scored = rejected = None
+        scored: str | pa.RecordBatch | None = None
+        rejected = None
         if tally.scored:
             batch = cells.batch if good is None else cells.batch.filter(from_numpy(good))
             with tally.stage("score"):
                 outputs = self._work.model.predict(batch)
-            with tally.stage("encode"):
-                columns = [to_text(column, self._dialect) for column in outputs.columns]
-                if self._keeps_all:
-                    text = self._wrap(appended(records, good, columns, self._dialect))
-                else:
-                    kept = [cells.kept[name] for name in self._kept]
-                    kept = kept if good is None else [column.filter(from_numpy(good)) for column in kept]
-                    columns = [*(to_text(column, self._dialect) for column in kept), *columns]
-                    text = self._wrap(lines(columns, self._line_end, self._dialect))
-            with tally.stage("write"):
-                scored = self._work.scored.stage(records.sequence + 1, text)
+            if self._table:
+                with tally.stage("encode"):
+                    scored = self._table.rows(cells, good, outputs)
+            else:
+                with tally.stage("encode"):
+                    text = self._wrap(self._scored_text(records, cells, good, outputs))
+                with tally.stage("write"):
+                    scored = self._work.scored.stage(records.sequence + 1, text)
         if rejects:
             with tally.stage("encode"):
                 text = self._wrap(self._rejected_text(records, rejects))
             with tally.stage("write"):
                 rejected = self._work.rejected.stage(records.sequence + 1, text)
         return _Block(tally, len(records.data), scored, rejected)
+
+    def _scored_text(
+        self, records: Records, cells: Cells, good: np.ndarray | None, outputs: pa.RecordBatch
+    ) -> pa.Buffer:
+        columns = [to_text(column, self._dialect) for column in outputs.columns]
+        if self._keeps_all:
+            return appended(records, good, columns, self._dialect)
+        kept = [cells.kept[name] for name in self._kept]
+        kept = kept if good is None else [column.filter(from_numpy(good)) for column in kept]
+        return lines([*(to_text(c, self._dialect) for c in kept), *columns], self._line_end, self._dialect)
 
     def _rejected_text(self, records: Records, rejects: Rejects) -> pa.Buffer:
         columns = [to_text(column, self._dialect) for column in rejects.columns(records.first_row)]

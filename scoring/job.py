@@ -81,8 +81,16 @@ class Job:
             raise MessageInvalidError('"model" must be a text such as "churn" or "churn@3"; ' + _EXAMPLE)
         return cls(path, ModelReference.parse(model), Options.from_dict(fields), etag)
 
+    def scored_name(self, incoming: str) -> str:
+        """Return the name of the result: `result_name`, with the format behind it if that is not the input's.
+
+        `churn/a.csv.parquet`, and not `churn/a.parquet`: that is the result of an input of that name.
+        """
+        name, wanted = self.result_name(incoming), self.options.output_format
+        return name if wanted in (None, format_of(name)) else f"{name}.{wanted}"
+
     def result_name(self, incoming: str) -> str:
-        """Return the name of the result and of the rejects: <model reference>/<the input's path in its folder>.
+        """Return the name of the rejects: <model reference>/<the input's path in its folder>.
 
         The input's own first folder is left out where it is the model's, so that `churn/a.csv` scored by `churn` is
         `churn/a.csv` again. Inputs of other containers than `incoming` keep the container's name, so that no two

@@ -26,6 +26,8 @@ from scoring.parquet_writer import TableWriter
 from scoring.partitions import read_partitions
 from scoring.rejects import Fault, Rejects
 from scoring.tally import Tally
+from scoring.text_result import TextResult
+from scoring.utf8 import find_bad_text
 
 CONTENT_TYPE = "application/vnd.apache.parquet"
 
@@ -44,6 +46,8 @@ class _Piece:
     outputs: pa.RecordBatch
     """Of the rows that were not rejected."""
     rejects: Rejects
+    text: str | pa.Buffer | None = None
+    """The same rows as CSV, where the result is that: see TextResult.encode."""
 
 
 @dataclass(slots=True)
@@ -132,9 +136,14 @@ class _ParquetFile:
             ],
             schema,
         )
-        layout = read_layout(source) if copies else None
+        self._text: TextResult | None = None
+        if work.options.output_format == "csv":
+            fields = list(self._scored_schema)[: len(self._kept)]
+            self._text = TextResult(work, fields, [field.name for field in outputs])
+            self._needed = list(dict.fromkeys([*self._needed, *self._kept]))
+        layout = read_layout(source) if copies and not self._text else None
         self._spliced = layout and SplicedFile(source, layout, work.scored, self._kept, self._scored_schema)
-        self._scored = self._spliced or TableWriter(work.scored, self._scored_schema)
+        self._scored = self._text or self._spliced or TableWriter(work.scored, self._scored_schema)
         self._rejected: TableWriter | None = None
 
     def score(self) -> Scored:
@@ -183,6 +192,8 @@ class _ParquetFile:
                 if column.name in batch.schema.names
             }
             rows = conform(columns, self._work.model.signature, len(batch), rejects)
+            if self._text:
+                self._text.check(batch.select(self._kept), rejects)
             if rejects:
                 rows = rows.filter(from_numpy(~rejects.mask()))
         tally.read += len(batch)
@@ -190,7 +201,14 @@ class _ParquetFile:
         tally.scored += len(batch) - len(rejects)
         tally.codes.update(rejects.counts())
         with tally.stage("score"):
-            return _Piece(offset, len(batch), self._work.model.predict(rows), rejects)
+            outputs = self._work.model.predict(rows)
+        piece = _Piece(offset, len(batch), outputs, rejects)
+        if self._text:
+            with tally.stage("encode"):
+                kept = batch.select(self._kept)
+                kept = kept.filter(from_numpy(~rejects.mask())) if rejects else kept
+                piece.text = self._text.encode([*kept.columns, *outputs.columns])
+        return piece
 
     def _write(self, group: _Group, pieces: Iterable[_Piece]) -> None:
         """Write what is complete of a row group: all of it, or what is next where it is not to be copied."""
@@ -211,7 +229,11 @@ class _ParquetFile:
             self._write_anew(group, piece)
 
     def _write_anew(self, group: _Group, piece: _Piece) -> None:
-        """Read a piece's rows with all columns that are to be written, and write them."""
+        """Write a piece's rows: as the text they are already, or read once more with all columns that are kept."""
+        if isinstance(self._scored, TextResult):
+            self._scored.add(piece.text)
+            self._write_rejects(group, piece)
+            return
         if self._spliced and not self._spliced.takes_rows:
             raise _NotAlikeError
         all_at_once = set(self._own) <= set(self._kept)
@@ -226,7 +248,12 @@ class _ParquetFile:
             )
             if piece.rejects and all_at_once:
                 self._reject(group, piece, place, batch)
-        if piece.rejects and not all_at_once:
+        if not all_at_once:
+            self._write_rejects(group, piece)
+
+    def _write_rejects(self, group: _Group, piece: _Piece) -> None:
+        """Read a piece's rows once more with all columns of the file, and write those that were rejected."""
+        if piece.rejects:
             group.own = group.own or RowsInOrder(self._source, group.number, self._own, SLICE_ROWS)
             for place, batch in group.own.read(piece.offset, piece.rows):
                 self._reject(group, piece, place, batch)
@@ -263,13 +290,13 @@ def _checked_text(array: pa.Array, column: Column, rejects: Rejects) -> pa.Array
     if column.type is not ColumnType.STRING or pa.types.is_null(array.type):
         return array
     coded = pa.types.is_dictionary(array.type)
-    try:
-        (array.dictionary if coded else array).validate(full=True)
-    except pa.ArrowInvalid:
+    if find_bad_text(array.dictionary if coded else array) is not None:
         array = array.dictionary_decode() if coded else array
-        valid = np.array([_is_utf8(cell) for cell in array.cast(pa.binary()).to_pylist()])
-        rejects.add_all(~valid, Fault(reject.TEXT, column.name, "the value is not UTF-8 text"))
-        return pc.if_else(from_numpy(valid), array, scalar(None, array.type))
+        bad = find_bad_text(array)
+        if bad is None:  # a text of the dictionary that no row has
+            return array
+        rejects.add_all(bad, Fault(reject.TEXT, column.name, "the value is not UTF-8 text"))
+        return pc.if_else(from_numpy(bad), scalar(None, array.type), array)
     if not coded:
         return array
     if len(array.dictionary) > len(array):  # looking up each of them takes longer than looking up each row's
@@ -279,11 +306,3 @@ def _checked_text(array: pa.Array, column: Column, rejects: Rejects) -> pa.Array
 
 def _is_text(field: pa.Field) -> bool:
     return bool(pa.types.is_string(field.type) or pa.types.is_large_string(field.type))
-
-
-def _is_utf8(cell: bytes | None) -> bool:
-    try:
-        (cell or b"").decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -210,13 +210,16 @@ def _clear(error: DropscoreError, scored: Output, rejected: Output) -> None:
 
 def _outputs(run: Run, services: Services) -> tuple[Output, Output]:
     settings = services.settings
-    name = run.job.result_name(settings.incoming)
-    ending = name.rpartition(".")[2].lower()
-    content_type = COMPRESSED_TYPES.get(ending) or CONTENT_TYPES[format_of(name) or "csv"]
-    return (
-        Output(services.blobs, BlobPath(settings.scored, name), run, content_type),
-        Output(services.blobs, BlobPath(settings.rejected, name), run, content_type),
+    names = (run.job.scored_name(settings.incoming), run.job.result_name(settings.incoming))
+    scored, rejected = (
+        Output(services.blobs, BlobPath(container, name), run, _content_type(name))
+        for container, name in zip((settings.scored, settings.rejected), names, strict=True)
     )
+    return scored, rejected
+
+
+def _content_type(name: str) -> str:
+    return COMPRESSED_TYPES.get(name.rpartition(".")[2].lower()) or CONTENT_TYPES[format_of(name) or "csv"]
 
 
 def _format(job: Job) -> Format:
@@ -224,10 +227,6 @@ def _format(job: Job) -> Format:
     if kind is None:
         raise FormatUnsupportedError(
             f"only {', '.join(FORMATS)} files are scored: convert or rename this one", file=str(job.input)
-        )
-    if job.options.output_format not in (None, kind):
-        raise FormatUnsupportedError(
-            f"the result of a {kind} file is {kind}: leave output_format out", file=str(job.input)
         )
     return kind
 

@@ -1,0 +1,86 @@
+"""The CSV result of a Parquet file: rows are written as text, and staged, by the thread that scored them."""
+
+from collections.abc import Sequence
+from itertools import count
+
+import pyarrow as pa
+
+from errors import OptionsInvalidError
+from scoring.codec import Work
+from scoring.csv_dialect import Dialect
+from scoring.csv_encoding import UTF_8, check_encoding
+from scoring.csv_source import Wrapping
+from scoring.csv_text import join_fields, lines
+from scoring.csv_values import check_has_text, reject_textless, write_cells
+from scoring.options import CsvOptions
+from scoring.rejects import Rejects
+
+OWN_BLOCKS = 40_000  # pieces that are blocks of their own; those beyond are put together: a blob has at most 50,000
+BLOCK_BYTES = 8 * 1024 * 1024
+
+
+class TextResult:
+    """A CSV file in the making, of kept columns and the model's outputs behind them."""
+
+    def __init__(self, work: Work, kept: Sequence[pa.Field], names: Sequence[str]) -> None:
+        """Begin a file of the input's columns `kept` and of outputs called `names`.
+
+        ColumnTypeError for a kept column that CSV has no text for, OptionsInvalidError for a file without quotes.
+        """
+        check_has_text(kept, work.file)
+        self._output = work.scored
+        self._dialect = _dialect(work.options.csv)
+        self._wrap = Wrapping(work.file, encoding=self._dialect.encoding).wrap
+        self._numbers, self._late = count(1), count(OWN_BLOCKS)
+        self._waiting: list[pa.Buffer] = []
+        header = join_fields([*(field.name for field in kept), *names], self._line_end, self._dialect)
+        self._blocks = [self._output.stage(0, self._wrap(header))] if self._dialect.header else []
+
+    @property
+    def _line_end(self) -> bytes:
+        return self._dialect.line_end.encode()
+
+    def check(self, kept: pa.RecordBatch, rejects: Rejects) -> None:
+        """Reject the rows of which no text can be made."""
+        for name, column in zip(kept.schema.names, kept.columns, strict=True):
+            reject_textless(column, name, rejects)
+
+    def encode(self, columns: Sequence[pa.Array]) -> str | pa.Buffer | None:
+        """Write some rows and stage them; return what `add` takes. Any thread may call it, in any order."""
+        if not len(columns[0]):
+            return None
+        text = lines([write_cells(column, self._dialect) for column in columns], self._line_end, self._dialect)
+        number = next(self._numbers)  # one step of the interpreter: no two threads get the same
+        return self._output.stage(number, self._wrap(text)) if number < OWN_BLOCKS else text
+
+    def add(self, encoded: str | pa.Buffer | None) -> None:
+        """Put rows behind those that are there: one thread calls it, in the rows' order."""
+        if isinstance(encoded, str):
+            self._flush()
+            self._blocks.append(encoded)
+        elif encoded is not None:
+            self._waiting.append(encoded)
+            if sum(text.size for text in self._waiting) >= BLOCK_BYTES:
+                self._flush()
+
+    def finish(self) -> list[str]:
+        """Return the ids of the file's blocks."""
+        self._flush()
+        return self._blocks
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._blocks.append(self._output.stage(next(self._late), self._wrap(b"".join(self._waiting))))
+            self._waiting.clear()
+
+
+def _dialect(options: CsvOptions) -> Dialect:
+    """Return how the file is written: as RFC 4180 says, but for line ends of LF, where `options` say nothing."""
+    if options.quote == "":
+        raise OptionsInvalidError("csv.quote cannot be empty where Parquet becomes CSV: texts may hold anything")
+    return Dialect(
+        delimiter=options.delimiter or ",",
+        quote=options.quote or '"',
+        header=options.header,
+        encoding=check_encoding(options.encoding) if options.encoding else UTF_8,
+    )
