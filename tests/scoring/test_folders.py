@@ -99,3 +99,18 @@ def test_scripts_get_a_receipt_a_line(store, tmp_path: Path, parquet) -> None:
     assert (done.exit_code, done.stderr) == (1, "")
     silent = run(app, [*command, "--quiet"])
     assert [line.split()[0] for line in silent.output.splitlines()] == ["failed", "failed"]
+
+
+def test_the_result_may_be_of_the_other_format(store, tmp_path: Path, parquet) -> None:
+    """`--output-format` is for a file and for every file of a folder; another word is an error."""
+    source, target = tmp_path / "a.csv", tmp_path / "out.parquet"
+    source.write_bytes(GOOD)
+    options = ["--model", "churn", "--store", store, "--output-format"]
+    done = run(app, ["score", str(source), *options, "parquet", "--output", str(target)])
+    assert done.exit_code == 0, done.output
+    assert len(pd.read_parquet(target)) == 3
+    folder, copies = make_folder(tmp_path, parquet), tmp_path / "copies"
+    done = run(app, ["score", str(folder), *options, "parquet", "--output", str(copies)])
+    assert done.exit_code == 0, done.output
+    assert sorted(len(pd.read_parquet(file, partitioning=None)) for file in copies.rglob("*.parquet")) == [3, 5]
+    assert "options_invalid" in run(app, ["score", str(source), *options, "xlsx"]).output
