@@ -17,6 +17,7 @@ from errors import ColumnMissingError, FileEmptyError, FileMalformedError
 from model_store import Column, ColumnType
 from model_store.arrays import from_numpy, scalar
 from scoring import rejects as reject
+from scoring.choosing import choose
 from scoring.codec import Scored, Work, output_names
 from scoring.conform import check_columns, conform
 from scoring.parquet_properties import with_columns
@@ -206,7 +207,7 @@ class _ParquetFile:
         if self._text:
             with tally.stage("encode"):
                 kept = batch.select(self._kept)
-                kept = kept.filter(from_numpy(~rejects.mask())) if rejects else kept
+                kept = choose(kept, ~rejects.mask()) if rejects else kept
                 piece.text = self._text.encode([*kept.columns, *outputs.columns])
         return piece
 
@@ -240,7 +241,7 @@ class _ParquetFile:
         good, done = ~piece.rejects.mask(), 0
         group.kept = group.kept or RowsInOrder(self._source, group.number, self._kept, SLICE_ROWS)
         for place, batch in group.kept.read(piece.offset, piece.rows):
-            kept = batch.select(self._kept).filter(from_numpy(good[place : place + len(batch)]))
+            kept = choose(batch.select(self._kept), good[place : place + len(batch)])
             outputs = piece.outputs.slice(done, len(kept))
             done += len(kept)
             self._scored.write(
@@ -264,7 +265,7 @@ class _ParquetFile:
         start, stop = np.searchsorted(rows, (place, place + len(batch))).tolist()
         if start == stop:
             return
-        own = batch.select(self._own).take(from_numpy(rows[start:stop] - place))
+        own = choose(batch.select(self._own), piece.rejects.mask()[place : place + len(batch)])
         faults = [column[start:stop] for column in piece.rejects.columns(group.first_row + piece.offset)]
         self._rejected = self._rejected or TableWriter(self._work.rejected, self._rejected_schema)
         self._rejected.write(pa.RecordBatch.from_arrays([*own.columns, *faults], schema=self._rejected_schema))

@@ -236,6 +236,16 @@ def test_values_without_text_cost_their_row(drop, parquet) -> None:
     assert receipt.reject_codes == {"value_range": 1}
 
 
+@pytest.mark.parametrize(("cells", "texts"), WRITTEN, ids=[str(cells.type) for cells, _ in WRITTEN])
+def test_rejected_rows_are_left_out_of_every_type(drop, parquet, cells: pa.Array, texts: list[str]) -> None:
+    """Rows are chosen from columns of any type, and the others go to the rejects as they were."""
+    table = TABLE.set_column(1, "visits", pa.array([1, None, 2])).add_column(0, "x", cells)
+    receipt = drop("a.parquet", parquet(table), output_format="csv", error_threshold=-1)
+    rows = list(csv.reader(StringIO(drop.result(receipt).decode(), newline="")))
+    assert [row[0] for row in rows[1:]] == [texts[0], texts[2]]
+    assert read(drop.rejects(receipt))["x"].to_pylist() == read(parquet(table))["x"].to_pylist()[1:2]
+
+
 def test_csv_is_written_as_the_job_says(drop, parquet) -> None:
     """delimiter, quote, header and encoding are those of the result."""
     table = TABLE.set_column(3, "plan", pa.array(["a;b", "ü", "it's"]))

@@ -118,6 +118,33 @@ NESTED = pa.table(
 )
 
 
+VIEWS = pa.table(
+    {
+        "view": pa.array(["a", None, "c"], pa.string_view()),
+        "bytes": pa.array([b"\xff", None, b""], pa.binary_view()),
+        "views": pa.array([["a"], None, []], pa.list_(pa.string_view())),
+        "listed": pa.array([[1], None, []], pa.list_view(pa.int64())),
+        "uuid": pa.array([b"1" * 16, None, b"2" * 16], pa.uuid()),
+        "json": pa.array(["{}", None, "1"], pa.json_()),
+    }
+)
+
+
+@pytest.mark.parametrize("name", [*NESTED.column_names, *VIEWS.column_names])
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_any_column_is_rejected_with_its_row(drop, parquet, name: str, bad: int) -> None:
+    """Whatever type a column has, its good rows are in the result and the others in the rejects."""
+    column = (VIEWS if name in VIEWS.column_names else NESTED)[name]
+    visits = [None if row == bad else 1 for row in range(3)]
+    table = TABLE.set_column(1, "visits", pa.array(visits, pa.int64())).append_column(name, column)
+    receipt = drop("a.parquet", parquet(table), error_threshold=-1)
+    assert receipt.rows == {"read": 3, "scored": 2, "rejected": 1}
+    cells = column.to_pylist()
+    assert read(drop.rejects(receipt))[name].to_pylist() == [cells[bad]]
+    del cells[bad]
+    assert read(drop.result(receipt))[name].to_pylist() == cells
+
+
 @pytest.mark.parametrize("name", NESTED.column_names)
 def test_any_column_is_passed_through(drop, parquet, name: str) -> None:
     """A column that the model does not know may be of any type, nested too: it comes back as it was."""
