@@ -45,7 +45,8 @@ def score_csv(work: Work) -> Scored:
     signature = work.model.signature
     with open_source(work) as source:
         start, chunks = look_ahead(source.chunks, LOOKED_AT)
-        dialect = find_dialect(start, work.options.csv, signature, work.input.path.name)
+        given = partition_values(work.input.path, (column.name for column in signature.inputs))
+        dialect = find_dialect(start, work.options.csv, signature, work.input.path.name, given)
         blocks = cut_records(
             chunks,
             delimiter=dialect.delimiter,
@@ -64,7 +65,6 @@ def score_csv(work: Work) -> Scored:
             compression=wrapping.compression,
             line_end=line[len(line.rstrip(b"\r\n")) :].decode() or "\n",
         )
-        given = partition_values(work.input.path, (column.name for column in signature.inputs))
         header = read_header(first, dialect, signature, work.file, given)
         body = first.without_first() if dialect.header else first
         blocks = work.tally.timed("cut", chain([body], blocks))

@@ -5,7 +5,7 @@ most of the model's own input columns is right.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -49,12 +49,15 @@ class Dialect:
         }
 
 
-def find_dialect(start: bytes, options: CsvOptions, signature: Signature, name: str) -> Dialect:
+def find_dialect(
+    start: bytes, options: CsvOptions, signature: Signature, name: str, given: Collection[str] = ()
+) -> Dialect:
     """Return the dialect of a file called `name` whose UTF-8 text begins with `start`.
 
     What `options` say counts. Else it is the delimiter under which the header names most of the model's inputs, or,
-    in a file without a header, the first record has as many fields; of equals, and where none does, a comma (in a
-    .tsv file a tab). Quotes are double ones, unless only single ones make sense of that record.
+    in a file without a header, the first record has as many fields (or as many as are left without `given`, the
+    columns of the path); of equals, and where none does, a comma (in a .tsv file a tab). Quotes are double ones,
+    unless only single ones make sense of that record.
     """
     delimiters: Sequence[str] = _DELIMITERS if options.delimiter is None else (options.delimiter,)
     if ".tsv" in name.lower().rpartition("/")[2]:
@@ -62,12 +65,13 @@ def find_dialect(start: bytes, options: CsvOptions, signature: Signature, name: 
     quotes = _QUOTES if options.quote is None else (options.quote,)
     text = start.decode(UTF_8, "replace")
     inputs = [column.name for column in signature.inputs]
+    widths = (len(inputs), len(inputs) - len(given))
     delimiters = [delimiter for delimiter in delimiters if delimiter != options.decimal]
     marks = [(delimiter, quote) for quote in quotes for delimiter in delimiters if delimiter != quote]
     best, most = marks[0], 0
     for delimiter, quote in marks:
         fields = _first_record(text, delimiter, quote)
-        fit = len({*fields}.intersection(inputs)) if options.header else int(len(fields) == len(inputs))
+        fit = len({*fields}.intersection(inputs)) if options.header else int(len(fields) in widths)
         if fit > most:
             best, most = (delimiter, quote), fit
     return Dialect(*best, options.header, decimal=options.decimal)

@@ -40,6 +40,8 @@ def test_a_file_without_a_header_need_not_have_them(drop) -> None:
     body = CSV.partition(b"\n")[2]
     receipt = drop(f"{FOLDERS}/a.csv", body, csv={"header": False})
     assert scores(drop.result(receipt), "a.csv") == pytest.approx(hand_scores(ROWS), abs=1e-15)
+    receipt = drop(f"{FOLDERS}/c.csv", body.replace(b",", b";"), csv={"header": False})
+    assert receipt.rows["scored"] == 3, receipt.error
     receipt = drop(f"{FOLDERS}/b.csv", b"20.0,3,false,zzz\n", csv={"header": False})
     assert scores(drop.result(receipt), "b.csv") == pytest.approx(hand_scores([(20.0, 3, False, "zzz")]), abs=1e-15)
 
