@@ -69,6 +69,8 @@ def write_cells(array: pa.Array, options: Dialect) -> pa.Array:
         local = pc.replace_substring(array.cast(pa.timestamp(kind.unit)).cast(pa.string()), " ", "T")
         array = pc.binary_join_element_wise(local, _ZONE, scalar("", pa.string())) if kind.tz else local
         text = to_text(array, options)
+    elif pa.types.is_decimal(kind) and options.decimal != ".":
+        text = to_text(pc.replace_substring(array.cast(pa.string()), ".", options.decimal), options)
     elif pa.types.is_null(kind):
         text = from_cells([b""] * len(array), _BYTES)
     else:

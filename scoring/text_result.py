@@ -79,8 +79,9 @@ def _dialect(options: CsvOptions) -> Dialect:
     if options.quote == "":
         raise OptionsInvalidError("csv.quote cannot be empty where Parquet becomes CSV: texts may hold anything")
     return Dialect(
-        delimiter=options.delimiter or ",",
+        delimiter=options.delimiter or (";" if options.decimal == "," else ","),
         quote=options.quote or '"',
         header=options.header,
         encoding=check_encoding(options.encoding) if options.encoding else UTF_8,
+        decimal=options.decimal,
     )

@@ -253,6 +253,10 @@ def test_csv_is_written_as_the_job_says(drop, parquet) -> None:
     receipt = drop("a.parquet", parquet(table), output_format="csv", keep=["plan"], **options)
     lines = drop.result(receipt).decode("latin-1").splitlines()
     assert [line.rsplit(";", 2)[0] for line in lines] == ["'a;b'", "ü", "'it''s'"]
+    table = TABLE.append_column("price", pa.array([Decimal("1.50"), None, Decimal(2)], pa.decimal128(9, 2)))
+    receipt = drop("c.parquet", parquet(table), output_format="csv", csv={"decimal": ","})
+    row = drop.result(receipt).decode().splitlines()[1].split(";")
+    assert (row[4], row[6][:2]) == ("1,50", "0,")
     receipt = drop("b.parquet", parquet(table), output_format="csv", csv={"quote": ""})
     assert receipt.error
     assert receipt.error["code"] == "options_invalid"
