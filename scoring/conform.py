@@ -66,21 +66,28 @@ def conform(columns: Mapping[str, pa.Array], signature: Signature, rows: int, re
     `columns` holds arrays of any type that `check_columns` lets through. Values are only converted where nothing is
     lost. Rejected rows are still in the batch, with nulls or whatever they held: filter them out before scoring.
     """
-    arrays = [_column(columns, column, rows, rejects) for column in signature.inputs]
+    # All types before anything else, since CSV text and JSON are read into types before they come here: so a row
+    # with two faults is rejected for the same one whatever its format.
+    arrays = [_typed(columns, column, rows, rejects) for column in signature.inputs]
+    for array, column in zip(arrays, signature.inputs, strict=True):
+        _check(array, column, rejects)
     return pa.RecordBatch.from_arrays(arrays, [column.name for column in signature.inputs])
 
 
-def _column(columns: Mapping[str, pa.Array], column: Column, rows: int, rejects: Rejects) -> pa.Array:
+def _typed(columns: Mapping[str, pa.Array], column: Column, rows: int, rejects: Rejects) -> pa.Array:
     if column.name not in columns:
-        array = pa.nulls(rows, column.type.arrow)
-    else:
-        array = columns[column.name]
-        if pa.types.is_integer(column.type.arrow) and pa.types.is_floating(array.type):
-            array = pc.if_else(pc.is_nan(array), scalar(None, array.type), array)  # pandas' way to say null
-        if array.type != column.type.arrow and not (column.type is ColumnType.STRING and _is_coded(array)):
-            array, lost = cast(array, column.type.arrow)
-            if lost.any():
-                rejects.add_all(lost, type_fault(column))
+        return pa.nulls(rows, column.type.arrow)
+    array = columns[column.name]
+    if pa.types.is_integer(column.type.arrow) and pa.types.is_floating(array.type):
+        array = pc.if_else(pc.is_nan(array), scalar(None, array.type), array)  # pandas' way to say null
+    if array.type != column.type.arrow and not (column.type is ColumnType.STRING and _is_coded(array)):
+        array, lost = cast(array, column.type.arrow)
+        if lost.any():
+            rejects.add_all(lost, type_fault(column))
+    return array
+
+
+def _check(array: pa.Array, column: Column, rejects: Rejects) -> None:
     if not column.nullable:
         # A NaN is as missing as a null to every model that takes neither.
         floating = pa.types.is_floating(array.type)
@@ -92,7 +99,6 @@ def _column(columns: Mapping[str, pa.Array], column: Column, rows: int, rejects:
         _check_range(array, column, column.limit, rejects)
     if column.allowed is not None:
         _check_categories(array, column, column.allowed, rejects)
-    return array
 
 
 def _check_range(array: pa.Array, column: Column, limit: float, rejects: Rejects) -> None:
