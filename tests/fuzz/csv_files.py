@@ -82,7 +82,7 @@ class CsvFiles:
             "keep": random.choice(["all", "all", "all", "none", ["text"], ["id", "number"]]),
             "error_threshold": random.choice([-1, -1, -1, 0.1]),
         }
-        blocks = random.choice([(64, 4096), (100, 333), (1, 70), (512, 8192)])
+        blocks = random.choice([(64, 4096), (100, 333), (512, 8192)] if len(data) > 300 else [(1, 70), (7, 4096)])
         plain = not (wrapped or encoding not in (None, "utf-8-sig"))
         return Case(data, random.choice(["a.csv"] * 9 + ["a.tsv"]), options, blocks, plain)
 
