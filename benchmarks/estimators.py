@@ -85,8 +85,8 @@ TARGETS: dict[str, Callable[["pd.DataFrame"], Any]] = {
 }
 
 
-def one_hot(estimator: Any) -> Any:
-    """Fill and scale numbers, fill and one-hot texts."""
+def one_hot(estimator: Any, *, sparse: bool = False) -> Any:
+    """Fill and scale numbers, fill and one-hot texts; `sparse` is scikit-learn's own way where most cells are 0."""
     from sklearn.compose import ColumnTransformer  # noqa: PLC0415  # heavy, and what users write
     from sklearn.impute import SimpleImputer  # noqa: PLC0415  # as above
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415  # as above
@@ -94,13 +94,13 @@ def one_hot(estimator: Any) -> Any:
 
     texts = make_pipeline(
         SimpleImputer(strategy="constant", fill_value="none"),
-        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+        OneHotEncoder(handle_unknown="ignore", sparse_output=sparse),
     )
     columns = [
         ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), data.NUMBERS),
         ("texts", texts, [*data.TEXTS]),
     ]
-    return make_pipeline(ColumnTransformer(columns, sparse_threshold=0), estimator)
+    return make_pipeline(ColumnTransformer(columns, sparse_threshold=0.3 if sparse else 0), estimator)
 
 
 def ordinal(estimator: Any) -> Any:

@@ -118,6 +118,7 @@ class CellReader:
             column_types={index[name]: kind for name, kind in types.items()},
             null_values=list(nulls),
             strings_can_be_null=False,
+            check_utf8=not data.isascii(),  # one look at the block is quicker than one at each cell
             decimal_point=self._options.decimal,
         )
         try:

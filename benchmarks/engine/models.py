@@ -70,11 +70,11 @@ def estimator(name: str) -> Any:
 
     match name:
         case "logreg":
-            return one_hot(LogisticRegression(max_iter=500))
+            return one_hot(LogisticRegression(max_iter=500), sparse=True)
         case "rf":
-            return one_hot(RandomForestClassifier(100, max_depth=8, random_state=0))
+            return one_hot(RandomForestClassifier(100, max_depth=8, random_state=0), sparse=True)
         case "gb":
-            return one_hot(GradientBoostingClassifier(n_estimators=100, max_depth=8, random_state=0))
+            return one_hot(GradientBoostingClassifier(n_estimators=100, max_depth=8, random_state=0), sparse=True)
         case "hgb":
             return ordinal(HistGradientBoostingClassifier(max_iter=200, early_stopping=False, random_state=0))
         case "lgbm":
