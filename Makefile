@@ -5,7 +5,7 @@ PYTHON ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo start test test-frameworks check models bench bench-quick lock clean
+.PHONY: help setup demo start test fuzz test-frameworks check models bench bench-quick lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -35,6 +35,11 @@ start: setup ## Run the app on this machine, for your own files (Ctrl+C stops it
 
 test: setup ## Run the tests
 	@$(BIN)/python -m pytest
+
+MINUTES ?= 10
+SEED ?= 1
+fuzz: setup ## Try odd and damaged files on each reader, MINUTES=10 each; findings are saved in .fuzz
+	@for target in csv parquet messages; do $(BIN)/python -m tests.fuzz $$target --minutes $(MINUTES) --seed $(SEED) || exit 1; done
 
 test-frameworks: ## Test PyTorch, TensorFlow and MLflow, in environments it makes (Python 3.11 to 3.13)
 	@$(PYTHON) -m tests.frameworks.environments
@@ -85,5 +90,5 @@ lock: setup ## Pin all requirements anew, with hashes
 
 clean: ## Remove what was installed, built or run here
 	rm -rf $(VENV) $(VENV)-frameworks $(VENV)-bench node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache \
-		.ruff_cache .import_linter_cache .hypothesis benchmarks/.work
+		.ruff_cache .import_linter_cache .hypothesis .fuzz benchmarks/.work
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -158,7 +158,7 @@ def _check_is_text(start: bytes, file: str) -> None:
         )
     if start[257:262] == b"ustar":
         raise FileMalformedError("the file is named as CSV, but is a tar archive: drop its files", file=file)
-    if b"\0" in start:
+    if b"\0" in start[:512]:
         raise FileMalformedError(
             "the file is named as CSV, but holds binary data; if it is text, set csv.encoding", file=file
         )

@@ -22,7 +22,7 @@ from scoring.codec import Scored, Work, output_names
 from scoring.conform import check_columns, conform
 from scoring.parquet_properties import with_columns
 from scoring.parquet_source import GroupRows, ParquetSource, RowsInOrder
-from scoring.parquet_splice import SplicedFile, read_layout
+from scoring.parquet_splice import SplicedFile, copyable
 from scoring.parquet_writer import TableWriter
 from scoring.partitions import read_partitions
 from scoring.rejects import Fault, Rejects
@@ -95,7 +95,9 @@ def score_parquet(work: Work) -> Scored:
     """Score a Parquet file row group by row group; results and rejects are staged."""
     if work.input.size == 0:
         raise FileEmptyError("the file is empty: it is no Parquet file", file=work.file)
-    source = ParquetSource(work.blobs, work.input, batch_bytes=4 * work.block_bytes)
+    source = ParquetSource(
+        work.blobs, work.input, batch_bytes=4 * work.block_bytes, max_expansion=work.max_expansion
+    )
     try:
         return _ParquetFile(work, source, copies=True).score()
     except _NotAlikeError:
@@ -142,7 +144,7 @@ class _ParquetFile:
             fields = list(self._scored_schema)[: len(self._kept)]
             self._text = TextResult(work, fields, [field.name for field in outputs])
             self._needed = list(dict.fromkeys([*self._needed, *self._kept]))
-        layout = read_layout(source) if copies and not self._text else None
+        layout = copyable(source) if copies and not self._text else None
         self._spliced = layout and SplicedFile(source, layout, work.scored, self._kept, self._scored_schema)
         self._scored = self._text or self._spliced or TableWriter(work.scored, self._scored_schema)
         self._rejected: TableWriter | None = None

@@ -278,7 +278,9 @@ def _check(groups: Sequence[Group], columns: Sequence[Column], leaves: int, rows
             raise damaged("a row group has other columns than the file")
         if any(group.chunks[leaf].values != group.rows for leaf in flat):
             raise damaged("a column has more or fewer values than its row group has rows")
-        for chunk in group.chunks:
+        for chunk in (
+            group.chunks if group.rows else ()
+        ):  # of no rows there are no bytes, wherever they are said to be
             if chunk.start < len(MAGIC) or chunk.length < 0 or chunk.start + chunk.length > end or chunk.size < 0:
                 raise damaged("a column lies outside of the file")
             total += chunk.length

@@ -3,6 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from threading import Lock
 
@@ -10,11 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from errors import FileMalformedError
+from errors import FileMalformedError, InputError
+from scoring.parquet_footer import Footer, read_footer
+from scoring.parquet_pages import PageReader, check_rows
 from storage import Blob, BlobStore
-from storage.reader import BlobReader
 
 READ_BUFFER = 1024 * 1024  # bytes a column is read ahead by: one request each
+MOST_FOOTER = 64 * 1024 * 1024  # bytes of a footer that we read; what is made of it takes several times that
 PROBE_ROWS = 256  # read first of a row group's texts, to learn how large its rows are in memory
 
 
@@ -32,32 +35,57 @@ def reading(file: str) -> Iterator[None]:
         ) from error
 
 
-class ParquetSource:
-    """An open Parquet file, for any number of threads; FileMalformedError if it is none."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """pyarrow's reader, and what it reads through; for one thread at a time."""
 
-    def __init__(self, blobs: BlobStore, blob: Blob, *, batch_bytes: int) -> None:
+    file: pq.ParquetFile
+    pages: PageReader
+
+
+class ParquetSource:
+    """An open Parquet file, for any number of threads.
+
+    FileMalformedError if it is none, ExpansionError if it has more than `max_expansion` rows for each of its bytes.
+    """
+
+    def __init__(self, blobs: BlobStore, blob: Blob, *, batch_bytes: int, max_expansion: int) -> None:
         self._blobs = blobs
         self._blob = blob
         self._batch_bytes = batch_bytes
-        self._idle: dict[tuple[str, ...], deque[pq.ParquetFile]] = defaultdict(deque)
+        self._max_expansion = max_expansion
+        self._idle: dict[tuple[str, ...], deque[_Opened]] = defaultdict(deque)
         self._metadata: pq.FileMetaData | None = None
         self.file = str(blob.path)
         first = self._open(())
-        self._metadata = first.metadata
+        self._metadata = first.file.metadata
         with reading(self.file):
-            self.schema: pa.Schema = first.schema_arrow
-            self.rows = [self._metadata.row_group(group).num_rows for group in range(first.num_row_groups)]
+            self.schema: pa.Schema = first.file.schema_arrow
+            self.rows = [self._metadata.row_group(group).num_rows for group in range(first.file.num_row_groups)]
+        check_rows(sum(self.rows), blob.size, max_expansion, self.file)
+        self.layout = self._read_layout()
         self._idle[()].append(first)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes of the file as they are, of the version that was opened."""
         return self._blobs.read(self._blob.path, offset=offset, length=length, if_match=self._blob.etag)
 
-    def footer(self) -> tuple[bytes, int]:
-        """Return the bytes of the footer, and where they begin."""
+    def _read_layout(self) -> Footer | None:
+        """Return the footer as we read it; None where it is too large for that, or there are no rows."""
         size = self._blob.size
         length = int.from_bytes(self.read(size - 8, 4), "little")
-        return self.read(size - 8 - length, length), size - 8 - length
+        if length > MOST_FOOTER:
+            return None
+        start = size - 8 - length
+        try:
+            footer = read_footer(self.read(start, length), start)
+        except InputError as error:
+            if not any(self.rows):  # writers point nowhere for columns without a value
+                return None
+            raise type(error)(error.message, file=self.file) from None
+        if [group.rows for group in footer.groups] != self.rows:
+            raise FileMalformedError("the file's footer is damaged: it can be read in two ways", file=self.file)
+        return footer
 
     def batches(
         self, group: int, columns: Sequence[str], most: int, *, coded: tuple[str, ...] = ()
@@ -67,9 +95,12 @@ class ParquetSource:
         The `coded` columns, of text, come as dictionaries. FileMalformedError where it cannot be read, or has more
         or fewer rows than it says.
         """
-        source = self._take(coded)
+        opened = self._take(coded)
+        source = opened.file
         rows, declared = 0, self.rows[group]
         with reading(self.file):
+            if self.layout:
+                opened.pages.expect(self.layout.groups[group])
             most = min(most, self._fitting(source, group, columns))
             batches = _batches(source, group, columns, most)
             for batch in batches:
@@ -77,7 +108,7 @@ class ParquetSource:
                 for column in batch.columns:
                     _check_codes(column)
                 if rows == declared and next(batches, None) is None:
-                    self._idle[coded].append(source)  # before whoever has all they want stops asking
+                    self._idle[coded].append(opened)  # before whoever has all they want stops asking
                     yield batch
                     return
                 if rows >= declared:
@@ -88,17 +119,18 @@ class ParquetSource:
             file=self.file,
         )
 
-    def _take(self, coded: tuple[str, ...]) -> pq.ParquetFile:
+    def _take(self, coded: tuple[str, ...]) -> _Opened:
         """Return a reader that nobody uses: each has one position."""
         try:
             return self._idle[coded].popleft()
         except IndexError:
             return self._open(coded)
 
-    def _open(self, coded: tuple[str, ...]) -> pq.ParquetFile:
+    def _open(self, coded: tuple[str, ...]) -> _Opened:
+        pages = PageReader(self._blobs, self._blob, read_ahead=READ_BUFFER, max_expansion=self._max_expansion)
         with reading(self.file):
-            return pq.ParquetFile(
-                pa.PythonFile(BlobReader(self._blobs, self._blob, read_ahead=READ_BUFFER), "r"),
+            file = pq.ParquetFile(
+                pa.PythonFile(pages, "r"),
                 metadata=self._metadata,
                 read_dictionary=list(coded),
                 pre_buffer=False,
@@ -106,6 +138,7 @@ class ParquetSource:
                 page_checksum_verification=True,
                 coerce_int96_timestamp_unit="us",  # as nanoseconds, Spark's times before 1678 would come out wrong
             )
+        return _Opened(file, pages)
 
     def _fitting(self, source: pq.ParquetFile, group: int, columns: Sequence[str]) -> int:
         """Return how many rows of a row group are some blocks' bytes in memory.

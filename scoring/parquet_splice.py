@@ -12,7 +12,6 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from errors import FileMalformedError, FormatUnsupportedError
 from scoring.output import Output
 from scoring.parquet_footer import (
     MAGIC,
@@ -33,7 +32,6 @@ from storage.writer import StagedWriter
 
 log = logging.getLogger(__name__)
 
-MOST_FOOTER = 64 * 1024 * 1024  # bytes of a footer that we read; what is made of it takes several times that
 ARROW_SCHEMA = b"ARROW:schema"
 
 _Placed = tuple[Footer, Chunk, int]
@@ -177,26 +175,11 @@ class _Small:
         self.chunks = memoryview(data)[len(MAGIC) : end]
 
 
-def read_layout(source: ParquetSource) -> Footer | None:
-    """Return the footer of a file whose columns can be copied; None where they have to be written anew.
-
-    FormatUnsupportedError for what can be neither: encrypted columns, columns in other files.
-    """
-    data, start = source.footer()
-    if len(data) > MOST_FOOTER:
-        return None
-    try:
-        footer = read_footer(data, start)
-    except FormatUnsupportedError as error:
-        raise FormatUnsupportedError(error.message, file=source.file) from None
-    except FileMalformedError as error:
-        # pyarrow could read it. It also reads values, and finds out itself what is damaged and matters.
-        log.info("the columns of %s are written anew: %s", source.file, error.message)
-        return None
-    same = (
-        len(footer.columns) == len(source.schema.names) and [group.rows for group in footer.groups] == source.rows
-    )
-    return footer if same and footer.copyable else None
+def copyable(source: ParquetSource) -> Footer | None:
+    """Return the footer of a file whose columns can be copied; None where they have to be written anew."""
+    footer = source.layout
+    same = footer and len(footer.columns) == len(source.schema.names)
+    return footer if footer and same and footer.copyable else None
 
 
 def _leaves(column: Column) -> range:

@@ -26,10 +26,40 @@ CELLS = [
     ["9223372036854775807", "-9223372036854775808", "0", "1.50", "+4", "NA"],
     ["0.1", "nan", "-0.0", "1e40", "inf", "", "1e-46", "abc"],
     ["5e-324", "1e309", "0.30000000000000004", "-NaN", "1,5", " 2.5"],
-    ["", "a", "NULL", "é", "\N{SNOWMAN}\N{GRINNING FACE}", "a\nb", "a\r\nb", 'q"q', "'", " pad ", "x" * 90, "\0", "\ufeff"],
+    [
+        "",
+        "a",
+        "NULL",
+        "é",
+        "\N{SNOWMAN}\N{GRINNING FACE}",
+        "a\nb",
+        "a\r\nb",
+        'q"q',
+        "'",
+        " pad ",
+        "x" * 90,
+        "\0",
+        "\ufeff",
+    ],
     ["2026-11-20T12:00:00", "2026-11-20 12:00:00.123456", "2026-11-20", "1900-02-29", "", "2026-11-20T12:00:00Z"],
 ]
-MARKS = [b'"', b"'", b",", b";", b"\t", b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"\xc3", b"\xef\xbb\xbf", b'""', b" ", b"\n\n"]
+MARKS = [
+    b'"',
+    b"'",
+    b",",
+    b";",
+    b"\t",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\0",
+    b"\xff",
+    b"\xc3",
+    b"\xef\xbb\xbf",
+    b'""',
+    b" ",
+    b"\n\n",
+]
 CODES = {
     kind.code
     for kind in vars(errors).values()
@@ -213,5 +243,3 @@ def count(data: bytes, delimiter: str, quote: str, header: bool) -> int | None:
     except csv.Error:
         return None
     return rows - header
-
-

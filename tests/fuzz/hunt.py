@@ -3,6 +3,7 @@
 Case number n of a seed is always the same bytes, so a finding is its seed and number; its bytes are saved too.
 """
 
+import logging
 import multiprocessing
 import resource
 import time
@@ -163,6 +164,7 @@ class _Child:
 def _try_cases(name: str, seed: int, first: int, last: int | None, parent: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_LIMIT, ADDRESS_LIMIT))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    logging.disable()  # a line for each run would be all that is seen
     with TemporaryDirectory() as folder:
         target = open_target(name, Path(folder))
         number = first

@@ -68,7 +68,11 @@ class Messages:
         text = json.dumps(value, ensure_ascii=random.random() < 0.8)
         if random.random() < 0.2:
             place = random.randrange(len(text) + 1)
-            text = text[:place] + random.choice(["", "[" * 9999, "{", '"', "\0", "9" * 5000, "\\u"]) + text[place + 1 :]
+            text = (
+                text[:place]
+                + random.choice(["", "[" * 9999, "{", '"', "\0", "9" * 5000, "\\u"])
+                + text[place + 1 :]
+            )
         return Case(kind, value, text)
 
     def check(self, case: Case) -> str:
@@ -121,7 +125,10 @@ def open_target(folder: Path) -> Messages:
     model = open_echo(folder / "echo")
     served = SimpleNamespace(version=ModelVersion("echo", 1, model.digest), model=model, refused=None)
     services: Any = SimpleNamespace(models=SimpleNamespace(current=lambda _: served), engine=Engine(1))
-    return Messages(model, TestClient(create_app(lambda: services, Settings(max_request_bytes=1 << 20)), raise_server_exceptions=True))
+    return Messages(
+        model,
+        TestClient(create_app(lambda: services, Settings(max_request_bytes=1 << 20)), raise_server_exceptions=True),
+    )
 
 
 def distort(value: Any, random: Random) -> Any:
@@ -139,5 +146,3 @@ def distort(value: Any, random: Random) -> Any:
         place = random.randrange(len(value))
         return [*value[:place], distort(value[place], random), *value[place + 1 :]]
     return random.choice(ODD)
-
-

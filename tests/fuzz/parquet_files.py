@@ -16,8 +16,34 @@ from tests.fuzz import thrift
 from tests.memory_store import Runs
 
 TEXTS = ["", "a", "NA", "é", "\N{SNOWMAN}", "x" * 70, "line\nend", 'quo"te', "nul\0"]
-EXTREMES = [0, 1, -1, 2, 7, 127, 255, 2**15, 2**31 - 1, -(2**31), 2**31, 2**32, 10**9, 2**40, 2**62, -(2**63), 2**63 - 1]
-CODES = {"file_malformed", "file_empty", "column_missing", "column_type", "threshold_exceeded", "file_expands"}
+EXTREMES = [
+    0,
+    1,
+    -1,
+    2,
+    7,
+    127,
+    255,
+    2**15,
+    2**31 - 1,
+    -(2**31),
+    2**31,
+    2**32,
+    10**9,
+    2**40,
+    2**62,
+    -(2**63),
+    2**63 - 1,
+]
+CODES = {
+    "file_malformed",
+    "file_empty",
+    "column_missing",
+    "column_type",
+    "threshold_exceeded",
+    "expansion_limit",
+    "format_unsupported",
+}
 """All that may be wrong with a Parquet file."""
 
 
@@ -39,9 +65,9 @@ class ParquetFiles:
         """Return a file of random rows, written in a random way, mostly damaged."""
         data = write(random)
         for _ in range(random.choice([0, 1, 1, 1, 2, 4])):
-            data = random.choice([flip, flip, rewrite, swap, cut, in_footer, in_footer, in_footer, in_page, in_page])(
-                data, random
-            )
+            data = random.choice(
+                [flip, flip, rewrite, swap, cut, in_footer, in_footer, in_footer, in_page, in_page]
+            )(data, random)
         keep = random.choice(["all", "all", "none", ["text", "extra"], ["number"]])
         return Case(data, {"keep": keep, "error_threshold": random.choice([-1, -1, 0.1])})
 
@@ -201,4 +227,6 @@ def distort(struct: list[thrift.Field], random: Random) -> None:
     elif leaf.kind in (thrift.BOOL_TRUE, thrift.BOOL_FALSE):
         leaf.kind = 3 - leaf.kind if leaf.value is None else leaf.kind
     elif leaf.kind in (thrift.I16, thrift.I32, thrift.I64):
-        leaf.value = random.choice([random.choice(EXTREMES), leaf.value + random.choice([-1, 1, 8]), leaf.value * 2])
+        leaf.value = random.choice(
+            [random.choice(EXTREMES), leaf.value + random.choice([-1, 1, 8]), leaf.value * 2]
+        )

@@ -41,11 +41,15 @@ from web.app import create_app
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
-TEXTS |= st.sampled_from(["a,b", 'say "hi"', '"', "two\nlines", "cr\rhere", "\r\n", " padded ", "\t", "-", "0", "true"])
+TEXTS |= st.sampled_from(
+    ["a,b", 'say "hi"', '"', "two\nlines", "cr\rhere", "\r\n", " padded ", "\t", "-", "0", "true"]
+)
 TEXTS = TEXTS.filter(lambda text: text not in NULL_SPELLINGS)
 WHOLES = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([-(2**63), 2**63 - 1, 0, -1, 2**53 + 1])
 DOUBLES = st.floats(allow_nan=False, allow_infinity=False)
-DOUBLES |= st.sampled_from([-0.0, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 0.1, 1e23, 9007199254740993.0])
+DOUBLES |= st.sampled_from(
+    [-0.0, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 0.1, 1e23, 9007199254740993.0]
+)
 SINGLES = st.floats(width=32, allow_nan=False, allow_infinity=False)
 SINGLES |= st.sampled_from([-0.0, 1.401298464324817e-45, 3.4028234663852886e38, 0.10000000149011612])
 TIMES = st.integers(-62_135_596_800, 253_402_300_799).flatmap(
