@@ -69,9 +69,8 @@ class PageReader(BlobReader):
                 try:
                     chunk.take(start, data)
                 except FileMalformedError as error:
-                    raise FileMalformedError(
-                        f"a page's header is damaged: {error.message}", file=self._file
-                    ) from None
+                    reason = error.message.rpartition(": ")[2]
+                    raise FileMalformedError(f"a page's header is damaged: {reason}", file=self._file) from None
                 self._check()
         return data
 

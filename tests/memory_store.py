@@ -1,4 +1,4 @@
-"""Blobs in memory, and whole runs over them: for tests that score thousands of small files, or huge ones made up."""
+"""Blobs in memory, and whole runs over them: to score thousands of small files, or huge ones made up."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,7 +69,7 @@ class MemoryBlobStore:
         if_match: str | None = None,
         if_none_match: str | None = None,
         metadata: Mapping[str, str] | None = None,
-        content_type: str | None = None,
+        content_type: str | None = None,  # noqa: ARG002  # Azure keeps it
     ) -> str:
         with self._lock:
             self._check(path, if_match, if_none_match)
@@ -87,7 +87,7 @@ class MemoryBlobStore:
         if_match: str | None = None,
         if_none_match: str | None = None,
         metadata: Mapping[str, str] | None = None,
-        content_type: str | None = None,
+        content_type: str | None = None,  # noqa: ARG002  # Azure keeps it
     ) -> str:
         with self._lock:
             self._check(path, if_match, if_none_match)

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 TARGETS = {"csv": "tests.fuzz.csv_files", "parquet": "tests.fuzz.parquet_files", "messages": "tests.fuzz.messages"}
 CASE_SECONDS = 20.0
@@ -84,7 +84,7 @@ def hunt(
     most_findings: int = 20,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Try cases of target `name` for `minutes`, or `cases` of them; findings are saved in `folder` if there is one."""
+    """Try cases of target `name` for `minutes`, or `cases` of them; findings are saved in `folder`, if given."""
     report = Report()
     deadline, next_word = time.monotonic() + 60 * minutes, time.monotonic() + 30
     last = first + cases if cases is not None else None
@@ -132,7 +132,7 @@ class _Child:
         theirs.close()
         self._number = first
 
-    def __enter__(self) -> "_Child":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

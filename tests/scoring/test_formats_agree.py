@@ -13,12 +13,12 @@ Where formats cannot agree by nature, the tables here hold nothing of the kind:
 
 import csv
 import json
+import math
 import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO, StringIO
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -175,7 +175,7 @@ READ_TEXT = {
 def bits(answers: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return answers as what tells -0.0 from 0.0; NaN is None, as in JSON."""
     return tuple(
-        None if isinstance(a, float) and a != a else struct.pack("d", a) if isinstance(a, float) else a
+        None if isinstance(a, float) and math.isnan(a) else struct.pack("d", a) if isinstance(a, float) else a
         for a in answers
     )
 
@@ -190,7 +190,7 @@ def formats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Formats]:
 ROW = {"flag": True, "small": 1, "whole": 2, "single": 0.5, "number": 0.1, "text": "x", "at": 0}
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(rows(GOOD))
 @example([ROW | {"text": NULL_TEXT, "number": -0.0, "single": -0.0}])
 @example([ROW | {"at": -1}, ROW | {"at": -62_135_596_800_000_000}, ROW | {"at": 253_402_300_799_999_999}])
@@ -205,7 +205,7 @@ def test_good_rows_get_the_same_answers(formats: Formats, table: list[dict[str, 
     assert formats.by_csv(table) == answers
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(rows(MIXED))
 @example([ROW | {"flag": None, "small": 2**31}])
 @example([ROW | {"flag": None, "at": None, "whole": None}])
@@ -216,7 +216,7 @@ def test_bad_rows_are_rejected_alike(formats: Formats, table: list[dict[str, Any
     assert formats.by_csv(table) == answers
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(rows(GOOD | FRACTIONAL))
 def test_whole_numbers_as_floating_point_are_taken_or_rejected_alike(
     formats: Formats, table: list[dict[str, Any]]
@@ -240,7 +240,7 @@ def test_text_among_numbers_is_rejected_alike_by_csv_and_json(
     assert formats.by_csv(table) == formats.by_rows(table)
 
 
-def test_http_answers_as_rows_do(formats: Formats, services: Any, hand_package: Path) -> None:
+def test_http_answers_as_rows_do(services: Any) -> None:
     """What goes through the HTTP API and its JSON gets the answers that the same rows get without them."""
     numbers = count()
     with TestClient(create_app(lambda: services, services.settings)) as client:

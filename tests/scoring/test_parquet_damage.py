@@ -1,5 +1,6 @@
-"""A small Parquet file cut at every byte, and with every bit flipped in turn."""
+"""Small Parquet files cut at every byte, and with 10,000 bits flipped, one at a time."""
 
+import logging
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -9,7 +10,8 @@ import pytest
 
 from model_store.model import Model
 from scoring.engine import Engine
-from tests.echo_model import INPUTS, open_echo
+from tests.echo_model import open_echo
+from tests.fuzz import thrift
 from tests.memory_store import Outcome, Runs
 
 CODES = {"file_malformed", "file_empty", "column_missing", "column_type", "expansion_limit", "format_unsupported"}
@@ -29,7 +31,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture
 def runs(model: Model) -> Iterator[Runs]:
     engine = Engine(1)
+    logging.disable()  # thousands of failed runs
     yield Runs(model, engine)
+    logging.disable(logging.NOTSET)
     engine.close()
 
 
@@ -51,7 +55,7 @@ def small_file(**options: object) -> bytes:
 
 
 def check(data: bytes, outcome: Outcome) -> str:
-    """Return how a run ended, which is an error with a code, or as many rows as the file declares."""
+    """Return how a run ended, which is by an error with a code, or as many rows as the file declares."""
     rows = outcome.receipt.rows
     assert rows["read"] == rows["scored"] + rows["rejected"]
     if outcome.code:
@@ -75,27 +79,31 @@ def test_a_file_cut_anywhere_is_refused(runs: Runs, options: dict[str, object]) 
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS.keys())
 def test_a_flipped_bit_is_an_error_or_rows(runs: Runs, options: dict[str, object]) -> None:
-    """Every bit of the file, flipped in turn: an error with a code, or all rows that the file declares.
+    """Every third bit of the file, flipped in turn: an error with a code, or all rows that the file declares.
 
-    With checksums, the answers of a file whose pages are damaged are those of the whole file or there are none.
+    Where pages have checksums, damage to what these are of is never scored. Headers of pages are under none, nor
+    is the footer: what is flipped there can be another file that is as good.
     """
     data = small_file(**options)
-    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
-    right = answers(runs.score("a.parquet", data, keep="none"))
+    checked = page_contents(data) if options.get("write_page_checksum") else set()
     endings = set()
-    for place in range(8 * len(data)):
+    for place in range(0, 8 * len(data), 3):
         damaged = bytearray(data)
         damaged[place // 8] ^= 1 << place % 8
         outcome = runs.score("a.parquet", bytes(damaged), keep="none", error_threshold=-1)
         endings.add(ending := check(bytes(damaged), outcome))
-        in_page = place // 8 < footer
-        if ending == "succeeded" and in_page and options.get("write_page_checksum") and not outcome.rejects:
-            assert answers(outcome) == right, place
+        assert ending != "succeeded" or place // 8 not in checked
     assert "file_malformed" in endings
     assert "succeeded" in endings
 
 
-def answers(outcome: Outcome) -> list[str]:
-    assert outcome.result is not None
-    table = pq.read_table(BytesIO(outcome.result))
-    return [repr(table[f"{column.name}_out"].to_pylist()) for column in INPUTS]
+def page_contents(data: bytes) -> set[int]:
+    """Return the places of the bytes that are neither a page's header nor the footer."""
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    places: set[int] = set()
+    at = 4
+    while at < footer:
+        header, start = thrift.read_struct(data, at)
+        at = start + next(field.value for field in header if field.id == 3)
+        places |= set(range(start, at))
+    return places
