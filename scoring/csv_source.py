@@ -120,13 +120,13 @@ def open_source(work: Work) -> Iterator[Source]:
 
 
 def look_ahead(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
-    """Return the first `size` bytes, or more, or all there are; and the same chunks again."""
+    """Return the first `size` bytes, or all there are, however they are cut; and the same chunks again."""
     seen: list[bytes] = []
     length = 0
     while length < size and (chunk := next(chunks, None)) is not None:
         seen.append(chunk)
         length += len(chunk)
-    return b"".join(seen), chain(seen, chunks)
+    return b"".join(seen)[:size], chain(seen, chunks)
 
 
 def _without(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
@@ -158,7 +158,7 @@ def _check_is_text(start: bytes, file: str) -> None:
         )
     if start[257:262] == b"ustar":
         raise FileMalformedError("the file is named as CSV, but is a tar archive: drop its files", file=file)
-    if b"\0" in start[:512]:
+    if b"\0" in start:
         raise FileMalformedError(
             "the file is named as CSV, but holds binary data; if it is text, set csv.encoding", file=file
         )
