@@ -67,7 +67,7 @@ class Settings:
     """Queue of jobs; its poison queue is this name + "-poison"."""
     threads: int = 0
     """Scoring threads of this process; 0 for one a core."""
-    block_bytes: int = 4 * 1024 * 1024
+    block_bytes: int = 6 * 1024 * 1024
     """Bytes of CSV that one thread scores at a time."""
     max_record_bytes: int = 16 * 1024 * 1024
     """The longest CSV record that is accepted."""

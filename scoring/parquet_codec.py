@@ -168,7 +168,8 @@ class _ParquetFile:
         for number, rows in enumerate(self._source.rows):
             count = -(-rows // SLICE_ROWS)
             size = -(-rows // max(count, 1))
-            source = GroupRows(self._source, number, self._needed, size, coded=self._coded)
+            coded = self._source.dictionaries(number, self._coded)
+            source = GroupRows(self._source, number, self._needed, size, coded=coded)
             copied = self._spliced is not None and rows <= MOST_ROWS
             group = _Group(number, row, rows, source, copied=copied)
             for _ in range(count):

@@ -22,6 +22,7 @@ from scoring.parquet_thrift import (
     integer,
     list_of,
     number,
+    numbers,
     read_struct,
     struct,
     structs,
@@ -102,6 +103,7 @@ class Chunk:
     metadata: int
     """Where their metadata begin in the footer."""
     has_dictionary: bool
+    encodings: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +330,7 @@ def _read_place(data: bytes, at: int) -> tuple[Chunk, int]:
     has_dictionary = 0 < dictionary < start
     chunk = Chunk(
         dictionary if has_dictionary else start, number(fields, 7), number(fields, 6), number(fields, 5), at,
-        has_dictionary,
+        has_dictionary, frozenset(numbers(fields, 2)),
     )  # fmt: skip
     return chunk, end
 

@@ -18,6 +18,8 @@ from storage import Blob, BlobStore
 
 READ_BUFFER = 1024 * 1024  # bytes a column is read ahead by: one request each
 MOST_FOOTER = 64 * 1024 * 1024  # bytes of a footer that we read; what is made of it takes several times that
+# Plain, of a dictionary (two numbers), and of levels (two more): pyarrow makes no dictionaries of the deltas.
+_AS_DICTIONARIES = {0, 2, 8, 3, 4}
 PROBE_ROWS = 256  # read first of a row group's texts, to learn how large its rows are in memory
 
 
@@ -64,6 +66,8 @@ class ParquetSource:
             self.rows = [self._metadata.row_group(group).num_rows for group in range(first.file.num_row_groups)]
         check_rows(sum(self.rows), blob.size, max_expansion, self.file)
         self.layout = self._read_layout()
+        columns = self.layout.columns if self.layout else ()
+        self._leaves = {column.name.decode("utf-8", "replace"): column.first_leaf for column in columns}
         self._idle[()].append(first)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -86,6 +90,13 @@ class ParquetSource:
         if [group.rows for group in footer.groups] != self.rows:
             raise FileMalformedError("the file's footer is damaged: it can be read in two ways", file=self.file)
         return footer
+
+    def dictionaries(self, group: int, columns: Sequence[str]) -> tuple[str, ...]:
+        """Return which of these flat columns of text pyarrow can read as dictionaries in a row group."""
+        if not self.layout:
+            return ()
+        chunks = self.layout.groups[group].chunks
+        return tuple(name for name in columns if chunks[self._leaves[name]].encodings <= _AS_DICTIONARIES)
 
     def batches(
         self, group: int, columns: Sequence[str], most: int, *, coded: tuple[str, ...] = ()

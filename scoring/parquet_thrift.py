@@ -105,6 +105,21 @@ def number(fields: Struct, field: int, default: int | None = None) -> int:
     return read_int(value, 0)[0]
 
 
+def numbers(fields: Struct, field: int) -> list[int]:
+    """Return the whole numbers in a list; empty where there is none."""
+    if field not in fields:
+        return []
+    kind, value = fields[field]
+    if kind != LIST:
+        raise damaged(f"field {field} is no list")
+    size, kind, at = _list_head(value, 0)
+    found = []
+    for _ in range(size if 4 <= kind <= 6 else 0):
+        each, at = read_int(value, at)
+        found.append(each)
+    return found
+
+
 def content(fields: Struct, field: int) -> bytes | None:
     """Return the bytes in a field; None where there is none."""
     if field not in fields:
