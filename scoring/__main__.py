@@ -1,6 +1,7 @@
 """The command line: score a file here, or drop one where the app looks."""
 
 import json
+import logging
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from model_store import ModelReference
 from scoring.folders import FolderScoring
 from scoring.job import Job
-from scoring.local_files import download, place, upload
+from scoring.local_files import download, name_of, place, target_of, upload
 from scoring.options import Options
 from scoring.pipeline import begin, quiet, run_job
 from scoring.receipt import Receipt
@@ -42,9 +43,14 @@ Keep = Annotated[str, typer.Option(help='Input columns to keep: "all", "none", o
 Threshold = Annotated[
     float, typer.Option(help="Rejected rows allowed: a fraction below 1, a count from 1, or -1 for any number.")
 ]
-Output = Annotated[Path | None, typer.Option(help="Copy the result here; those of a folder's files below it.")]
+Output = Annotated[
+    Path | None, typer.Option(help="Copy the result here: a file, or a folder; those of a folder's files below it.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the receipt on stdout, as JSON and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show nothing but errors.")]
+
+_NOWHERE = logging.NullHandler()
+"""Keeps Python from showing log lines where nobody asked for any: what they say is in the receipt."""
 
 
 @app.command()
@@ -63,6 +69,7 @@ def score(
     encoding: Annotated[
         str | None, typer.Option(help="A CSV file's encoding, such as latin-1; UTF-8 or UTF-16 if left out.")
     ] = None,
+    decimal: Annotated[str, typer.Option(help="What stands before a CSV file's decimals: . or ,")] = ".",
     header: Annotated[bool, typer.Option(help="Whether a CSV file's first line names its columns.")] = True,
     output: Output = None,
     output_format: Annotated[
@@ -79,6 +86,7 @@ def score(
     Ends with code 0 if the file was scored, 1 if not (the receipt says why), 2 if the command was misused.
     """
     with errors_as_text():
+        logging.getLogger("scoring").addHandler(_NOWHERE)
         services = Services.open(Settings.for_command(store))
         reference = ModelReference.parse(model)
         given = {
@@ -90,14 +98,16 @@ def score(
                 "quote": quote,
                 "header": header,
                 "encoding": encoding,
+                "decimal": decimal,
             },
         }
         options = Options.from_dict(given)
         if file.is_dir():
             scoring = FolderScoring(reference, options, services, as_json=as_json, be_quiet=be_quiet)
             raise typer.Exit(0 if scoring.score(file, output) else 1)
-        path = BlobPath(services.settings.incoming, f"{reference}/{file.name}")
+        path = BlobPath(services.settings.incoming, f"{reference}/{name_of(file)}")
         job = Job(path, reference, options)
+        output = output and target_of(output, job.scored_name(path.container), file)
         place(services.blobs, file, job.input)
         with nullcontext(quiet) if be_quiet else progress_of(file.name, file.stat().st_size) as progress:
             receipt = run_job(job, services, progress)
@@ -128,6 +138,7 @@ def drop(
     with errors_as_text():
         services = Services.open(Settings.for_command(store))
         job = Job.for_dropped(BlobPath(services.settings.incoming, f"{model}/{name or file.name}"))
+        output = output and target_of(output, job.scored_name(job.input.container), file)
         upload(services.blobs, file, job.input)
         run = begin(job, services)
         if not be_quiet:

@@ -12,7 +12,7 @@ import typer
 from errors import DropscoreError, FileEmptyError, OptionsInvalidError
 from model_store import ModelReference
 from scoring.job import Job, format_of
-from scoring.local_files import download, place
+from scoring.local_files import download, make_folder, name_of, place
 from scoring.options import Options
 from scoring.part_files import is_hidden
 from scoring.pipeline import quiet, run_job
@@ -42,6 +42,8 @@ class FolderScoring:
         """
         if output and output.resolve() == folder.resolve():
             raise OptionsInvalidError("the output is the folder itself: results would replace their inputs")
+        if output:
+            make_folder(output)
         parts = list(_parts(folder, output))
         if not parts:
             raise FileEmptyError(f"no CSV or Parquet file lies below {folder}")
@@ -63,7 +65,7 @@ class FolderScoring:
         """Score one file; None where it cannot even begin."""
         incoming, blobs = self.services.settings.incoming, self.services.blobs
         file = folder / part
-        path = BlobPath(incoming, str(PurePosixPath(str(self.model), folder.resolve().name, part)))
+        path = BlobPath(incoming, str(PurePosixPath(str(self.model), name_of(folder.resolve()), part)))
         try:
             job = Job(path, self.model, self.options)
             place(blobs, file, job.input)
@@ -84,7 +86,7 @@ class FolderScoring:
         if output and receipt.output:
             result = BlobPath.parse(receipt.output)
             target = output / part.parent / PurePosixPath(result.name).name
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             download(blobs, result, target)
         return receipt
 

@@ -2,12 +2,44 @@
 
 import shutil
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from errors import OptionsInvalidError
 from storage import BlobPath, BlobStore
 from storage.folder import FolderBlobStore
 from storage.reader import stream
 from storage.writer import StagedWriter
+
+
+def name_of(file: Path) -> str:
+    """Return what a local file, or folder, is called, with the columns that its path has: `plan=pro/part-0.csv`."""
+    names = [file.name]
+    for folder in file.absolute().parents:
+        if not folder.name.partition("=")[1]:
+            break
+        names.append(folder.name)
+    return "/".join(reversed(names))
+
+
+def target_of(output: Path, result: str, file: Path) -> Path:
+    """Return which file the result called `result` is to be copied to: `output`, or one in it if that is a folder.
+
+    The folder it lies in is made. OptionsInvalidError where the result would replace `file`, its own input, or
+    where there can be no such file.
+    """
+    target = output / PurePosixPath(result).name if output.is_dir() else output
+    if target.resolve() == file.resolve():
+        raise OptionsInvalidError(f"the output {target} is the file itself: the result would replace its input")
+    make_folder(target.parent)
+    return target
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, and those it lies in; OptionsInvalidError where there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionsInvalidError(f"there can be no folder {folder} for the output: {error.strerror}") from error
 
 
 def place(blobs: BlobStore, file: Path, target: BlobPath) -> None:

@@ -3,6 +3,8 @@
 import gzip
 import json
 import re
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -46,15 +48,18 @@ def test_options_are_those_of_jobs(store, tmp_path: Path) -> None:
 
 
 def test_a_file_may_be_written_otherwise(store, tmp_path: Path) -> None:
-    """Quote and encoding are options too; delimiter and compression are found out."""
+    """Quote, decimals and encoding are options too; delimiter and compression are found out."""
     source, target = tmp_path / "a.csv.gz", tmp_path / "out"
-    text = "id;age;visits;member;plan\n'é;';20;3;true;pro\n".encode("latin-1")
+    text = "id;age;visits;member;plan\n'é;';20,0;3;true;pro\n".encode("latin-1")
     source.write_bytes(gzip.compress(text))
-    options = ["--quote", "'", "--encoding", "latin-1", "--output", str(target)]
+    options = ["--quote", "'", "--decimal", ",", "--encoding", "latin-1", "--output", str(target)]
     done = run(app, ["score", str(source), "--model", "churn", "--store", store, *options])
     assert done.exit_code == 0, done.output
     assert (
-        gzip.decompress(target.read_bytes()).decode("latin-1").splitlines()[1].startswith("'é;';20;3;true;pro;stay")
+        gzip.decompress(target.read_bytes())
+        .decode("latin-1")
+        .splitlines()[1]
+        .startswith("'é;';20,0;3;true;pro;stay")
     )
 
 
@@ -118,6 +123,50 @@ def test_quiet_shows_nothing_but_errors(store, tmp_path: Path) -> None:
     failed = run(app, [*arguments, "--keep", "nope"])
     assert (failed.exit_code, failed.stdout) == (1, "")
     assert failed.stderr.startswith("column_missing: ")
+
+
+def test_a_failed_run_is_told_once(store, tmp_path: Path) -> None:
+    """Log lines, which Python shows where nobody asked for any, do not repeat what is said to people."""
+    source = tmp_path / "a.csv"
+    source.write_bytes(b"age\n1\n")
+    command = [
+        sys.executable,
+        "-m",
+        "scoring",
+        "score",
+        str(source),
+        "--model",
+        "churn",
+        "--store",
+        store,
+        "--quiet",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["column_missing"]
+
+
+def test_the_output_may_be_a_folder_or_in_a_new_one(store, tmp_path: Path) -> None:
+    """The result is copied into a folder that is there under its own name, and new folders are made."""
+    source, folder, new = tmp_path / "a.csv", tmp_path / "out", tmp_path / "new/er/b.parquet"
+    source.write_bytes(GOOD)
+    folder.mkdir()
+    for target in (folder, new):
+        arguments = ["--output", str(target), "--output-format", "parquet"]
+        done = run(app, ["score", str(source), "--model", "churn", "--store", store, *arguments])
+        assert done.exit_code == 0, done.output
+    assert (folder / "a.csv.parquet").read_bytes() == new.read_bytes()
+
+
+@pytest.mark.parametrize("output", ["a.csv", ".", "a.csv/b.csv"])
+def test_no_result_replaces_its_input(store, tmp_path: Path, output: str) -> None:
+    """An output that is the input itself, or lies in a file, is refused before anything is scored."""
+    source = tmp_path / "a.csv"
+    source.write_bytes(GOOD)
+    arguments = ["--output", str(tmp_path / output), "--keep", "none"]
+    done = run(app, ["score", str(source), "--model", "churn", "--store", store, *arguments])
+    assert done.exit_code == 1
+    assert done.output.startswith("options_invalid: ")
+    assert source.read_bytes() == GOOD
 
 
 def test_the_receipt_says_how_fast_and_where_the_time_went(store, tmp_path: Path) -> None:

@@ -51,6 +51,24 @@ def test_a_folder_is_scored_file_by_file(store, tmp_path: Path, parquet) -> None
     assert "probability_leave" in scored
 
 
+def test_a_part_of_a_table_has_the_columns_of_its_path(store, tmp_path: Path, parquet) -> None:
+    """A single file, or a folder of the table, is scored with the columns that the folders above it name."""
+    folder = make_folder(tmp_path, parquet)
+    for part in (folder / "plan=pro/part-0.parquet", folder / "plan=pro"):
+        done = run(app, ["score", str(part), "--model", "churn", "--store", store])
+        assert done.exit_code == 0, done.output
+    assert (Path(store) / "scored/churn/plan=pro/part-0.parquet").exists()
+
+
+def test_the_output_of_a_folder_is_no_file(store, tmp_path: Path, parquet) -> None:
+    """Where results cannot lie, nothing is scored."""
+    taken = tmp_path / "taken"
+    taken.write_bytes(b"")
+    arguments = ["--model", "churn", "--store", store, "--output", str(taken)]
+    done = run(app, ["score", str(make_folder(tmp_path, parquet)), *arguments])
+    assert (done.exit_code, done.output.partition(":")[0]) == (1, "options_invalid")
+
+
 def test_a_folder_with_a_bad_file_ends_with_code_one(store, tmp_path: Path, parquet) -> None:
     """The other files are scored all the same; the bad one's line says what is wrong with it."""
     folder = make_folder(tmp_path, parquet)
