@@ -1,5 +1,6 @@
 """The Parquet result of a CSV file: what the model knows in its types, everything else as text."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,8 +19,8 @@ class TableResult:
 
     def __init__(self, work: Work, kept: Sequence[str]) -> None:
         """Begin the file; FileMalformedError where two kept columns have one name."""
-        for name in kept:
-            if kept.count(name) > 1:
+        for name, times in Counter(kept).items():
+            if times > 1:
                 raise FileMalformedError(
                     f"there are two columns {name!r}, which Parquet readers could not tell apart: leave them out "
                     "with keep, or let the result be CSV",
@@ -31,6 +32,7 @@ class TableResult:
         self._kept = kept
         self.texts = [name for name in kept if name not in known]
         """The kept columns that are wanted as text."""
+        self._is_text = [name not in known for name in kept]
         self._schema = pa.schema(
             [pa.field(name, known.get(name, pa.string())) for name in kept]
             + [
@@ -43,7 +45,8 @@ class TableResult:
     def rows(self, cells: Cells, good: np.ndarray | None, outputs: pa.RecordBatch) -> pa.RecordBatch:
         """Return a block's rows as the file has them; `good` are those that were scored, None for all."""
         columns = [
-            _or_null(cells.kept[name]) if name in self.texts else cells.batch.column(name) for name in self._kept
+            _or_null(cells.kept[name] if is_text else cells.batch.column(name))
+            for name, is_text in zip(self._kept, self._is_text, strict=True)
         ]
         if good is not None:
             columns = [column.filter(from_numpy(good)) for column in columns]
@@ -63,7 +66,15 @@ class TableResult:
         return self._writer.finish()
 
 
-def _or_null(texts: pa.Array) -> pa.Array:
-    """Return texts with null for the empty ones: CSV has no other way to say it."""
-    empty = pc.equal(texts, scalar("", texts.type))
-    return pc.if_else(empty, scalar(None, texts.type), texts) if pc.any(empty).as_py() else texts
+def _or_null(cells: pa.Array) -> pa.Array:
+    """Return a kept column with null for empty texts and for NaN: CSV tells neither from no value.
+
+    Whether `NaN` is read as a null or as a number depends on what else is in its block.
+    """
+    if pa.types.is_floating(cells.type):
+        empty = pc.is_nan(cells)
+    elif pa.types.is_string(cells.type):
+        empty = pc.equal(cells, scalar("", cells.type))
+    else:
+        return cells
+    return pc.if_else(empty, scalar(None, cells.type), cells) if pc.any(empty).as_py() else cells

@@ -68,6 +68,14 @@ def test_csv_becomes_parquet_of_some_columns(drop, keep, kept: list[str]) -> Non
     assert scored["probability_leave"].to_pylist() == pytest.approx(SCORES, abs=1e-15)
 
 
+def test_nan_is_null_whatever_is_beside_it(drop) -> None:
+    """CSV says "no value" in many ways; in Parquet all are null, or bytes would depend on which block came first."""
+    row = b"age,visits,member,plan\nNaN,3,true,basic\n"
+    _, alone = to_parquet(drop, row)
+    _, beside = to_parquet(drop, row + b"NA,3,true,basic\n", "b.csv")
+    assert [table["age"].to_pylist() for table in (alone, beside)] == [[None], [None, None]]
+
+
 def test_many_blocks_become_one_table_in_order(drop) -> None:
     """Rows keep their order over blocks; their scores are those of the same rows in CSV."""
     sample = make_sample(500).append_column("id", pa.array(np.arange(500)))
