@@ -38,7 +38,7 @@ def check_columns(signature: Signature, schema: pa.Schema, file: str, *, hint: s
     if missing:
         # Where none of the names is known, the "header" may well be a row of data: it is not repeated.
         strange = not any(c.name in known for c in signature.inputs)
-        has = f"{len(names)} others" if strange else _named(names)
+        has = f"{len(names)} other{'s' if len(names) != 1 else ''}" if strange else _named(names)
         raise ColumnMissingError(
             f"{_named(missing)} the model needs {'is' if len(missing) == 1 else 'are'} not in the file, "
             f"which has {has}{hint}",
@@ -144,7 +144,7 @@ def read_text(array: pa.Array, kind: ColumnType, decimal: str = ".") -> tuple[pa
         array = pc.replace_substring(pc.replace_substring(array, ".", "?"), ",", ".")
     if kind in (ColumnType.LONG, ColumnType.INTEGER):
         # pandas writes whole numbers with a gap among them as 3.0: the same value, so nothing is lost.
-        array = pc.replace_substring_regex(array, r"^\+?(-?\d+)\.0*$", r"\1")
+        array = pc.replace_substring_regex(array, r"^(?:\+|(-))?(\d+)(?:\.0*)?$", r"\1\2")
     return cast(array, kind.arrow)
 
 

@@ -12,7 +12,7 @@ CASES = {
     "a row for a header": ("a.csv", b"Jane Roe,555\nJim,556\n", "column_missing", "2 others"),
     "blank lines": ("a.csv", b"\n\r\n", "file_empty", "blank lines"),
     "missing column": ("a.csv", b"id,age\n1,2\n", "column_missing", "'visits'"),
-    "not the delimiter": ("a.csv", HEADER.replace(b",", b"~"), "column_missing", "1 others"),
+    "not the delimiter": ("a.csv", HEADER.replace(b",", b"~"), "column_missing", "has 1 other"),
     "a needed column twice": ("a.csv", b"age," + GOOD, "file_malformed", "twice"),
     "parquet as csv": ("a.csv", b"PAR1\x15\x04", "file_malformed", "rename it to .parquet"),
     "zip as csv": ("a.csv", b"PK\x03\x04", "file_malformed", "Excel"),
