@@ -267,6 +267,15 @@ def test_utf_16_without_a_mark_may_be_named(drop) -> None:
     assert receipt.rows["scored"] == 3
 
 
+def test_what_a_file_is_does_not_hang_on_its_rows(drop) -> None:
+    """NUL bytes far behind the header tell nothing: of UTF-16 (half of "one" in Chinese), and of binary data."""
+    rows = GOOD + GOOD.partition(b"\n")[2] * 10
+    odd = rows + "4,20,3,true,一\n".encode()
+    wide = drop("a.csv", odd.decode().encode("utf-16-le"))
+    assert (wide.rows["scored"], wide.dialect["encoding"]) == (34, "utf-16-le")
+    assert drop("b.csv", rows + b"\0,20,3,true,pro\n").rows == {"read": 34, "scored": 34, "rejected": 0}
+
+
 def test_no_rows_left_is_still_a_file_of_its_kind(drop) -> None:
     """A result without header and rows is an empty gzip file, not an empty file."""
     receipt = drop("a.csv.gz", gzip.compress(b"x,3,true,pro\n"), csv={"header": False}, error_threshold=-1)

@@ -69,7 +69,7 @@ def test_csv_becomes_parquet_of_some_columns(drop, keep, kept: list[str]) -> Non
 
 
 def test_nan_is_null_whatever_is_beside_it(drop) -> None:
-    """CSV says "no value" in many ways; in Parquet all are null, or bytes would depend on which block came first."""
+    """CSV says "no value" in many ways; in Parquet all are null, whichever block came first."""
     row = b"age,visits,member,plan\nNaN,3,true,basic\n"
     _, alone = to_parquet(drop, row)
     _, beside = to_parquet(drop, row + b"NA,3,true,basic\n", "b.csv")
