@@ -13,6 +13,7 @@ from model_store import Signature
 from scoring.csv_dialect import Dialect
 from scoring.csv_encoding import UTF_8
 from scoring.csv_records import Records
+from scoring.rejects import COLUMNS, without_columns
 
 BOM = b"\xef\xbb\xbf"
 
@@ -45,7 +46,8 @@ def read_header(
 ) -> Header:
     """Return the columns that the first record names, or the model's own where the file has no header.
 
-    `given` are the columns that the file's path has: a file without a header need not have them too.
+    `given` are the columns that the file's path has: a file without a header need not have them too. It may have
+    more columns where those are a rejects file's.
     """
     line = first.text(0)
     names = _fields(line, dialect, file)
@@ -53,15 +55,17 @@ def read_header(
         _check_twice(names, [c.name for c in signature.inputs], file)
         return Header(tuple(names), line)
     inputs = [c.name for c in signature.inputs]
-    if len(names) != len(inputs):
+    own = without_columns(names)
+    if len(own) != len(inputs):
         inputs = [name for name in inputs if name not in given]
-    if len(names) != len(inputs):
+    if len(own) != len(inputs):
         raise ColumnMissingError(
             f"the file has no header, so its columns must be the model's {len(inputs)} inputs in order; "
             f"its first record has {len(names)} fields",
             file=file,
         )
-    return Header(tuple(inputs), b"")
+    added = (len(names) - len(own)) // len(COLUMNS)
+    return Header((*inputs, *COLUMNS * added), b"")
 
 
 def delimiter_hint(header: Header, dialect: Dialect) -> str:
@@ -70,7 +74,8 @@ def delimiter_hint(header: Header, dialect: Dialect) -> str:
         return ""
     for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
         if mark != dialect.delimiter and mark in header.names[0]:
-            return f"; the columns seem to be divided by {name}: set csv.delimiter"
+            remedy = "so csv.decimal cannot be one" if mark == dialect.decimal else "set csv.delimiter"
+            return f"; the columns seem to be divided by {name}: {remedy}"
     return ""
 
 

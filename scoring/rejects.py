@@ -1,7 +1,7 @@
 """Rows that could not be scored, and why."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,7 @@ RANGE = "value_range"
 CATEGORY = "category_unknown"
 FIELDS = "field_count"
 TEXT = "text_encoding"
+CODES: Final = (NULL, TYPE, RANGE, CATEGORY, FIELDS, TEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +92,13 @@ class Rejects:
 
     def _place(self, fault: Fault) -> int:
         return self._faults.setdefault(fault, len(self._faults))
+
+
+def without_columns(fields: Sequence[str]) -> Sequence[str]:
+    """Return a record's fields without the COLUMNS that a rejects file has behind them, which may be there often.
+
+    Only in a file without a header is there need to tell: by a row's number and one of our codes in their places.
+    """
+    while len(fields) > len(COLUMNS) and fields[-4].isdecimal() and fields[-3] in CODES:
+        fields = fields[: -len(COLUMNS)]
+    return fields

@@ -159,6 +159,18 @@ def test_fixed_rejects_can_be_dropped_again(drop) -> None:
     assert again.rows == {"read": 1, "scored": 1, "rejected": 0}
 
 
+def test_fixed_rejects_without_a_header_can_be_dropped_again(drop) -> None:
+    """What a rejects file has behind the model's columns is known there too, however often it was rejected."""
+    data = b'20;3;true;basic\nx;3;true;"b;c"\n'
+    for name in "abc":
+        data = drop.rejects(drop(f"{name}.csv", data, csv={"header": False}, error_threshold=-1))
+        assert data.startswith(b'x;3;true;"b;c";')
+        assert data.count(b"\n") == 1
+    again = drop("d.csv", data.replace(b"x;", b"44;"), csv={"header": False}, keep=["plan"])
+    assert again.rows == {"read": 1, "scored": 1, "rejected": 0}
+    assert drop.result(again).startswith(b'"b;c";stay;')
+
+
 @pytest.mark.parametrize(
     ("keep", "columns"),
     [
