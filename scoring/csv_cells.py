@@ -12,7 +12,7 @@ Three ways, each tried where the one before it fails for the block, and each giv
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from model_store import Column, ColumnType, Signature
-from model_store.arrays import from_cells, from_numpy, scalar
+from model_store.arrays import from_cells, from_numpy, scalar, to_numpy
 from scoring import rejects as reject
 from scoring.conform import conform, read_text, type_fault
 from scoring.csv_dialect import Dialect
@@ -35,6 +35,8 @@ _CODED = pa.dictionary(pa.int32(), pa.string())
 
 # csv refuses fields of more than 128 KiB by default; a record's length is bounded before it comes here.
 csv.field_size_limit(2**31 - 1)
+
+_FRACTIONS = (ColumnType.FLOAT, ColumnType.DOUBLE)
 
 _NULLS = from_cells(NULL_SPELLINGS, pa.string())
 
@@ -89,9 +91,18 @@ class CellReader:
         for column in self._needed:
             arrays[column.name], lost = _convert(columns[column.name], column.type, self._options.decimal)
             if lost.any():
-                rejects.add_all(lost, type_fault(column))
+                self._reject(column, columns[column.name], lost, rejects)
         batch = conform(arrays, self._signature, len(records), rejects)
         return Cells(batch, {name: columns[name] for name in self._kept}, rejects)
+
+    def _reject(self, column: Column, texts: pa.Array, lost: np.ndarray, rejects: Rejects) -> None:
+        """Reject the rows of cells that are not of their column's type; say where csv.decimal may be why."""
+        fault = type_fault(column)
+        if self._options.decimal == "." and self._options.delimiter != "," and column.type in _FRACTIONS:
+            commas = lost & to_numpy(pc.match_substring(texts, ","))
+            hint = ": if its decimals follow a comma, set csv.decimal"
+            rejects.add_all(commas, replace(fault, message=fault.message + hint))
+        rejects.add_all(lost, fault)
 
     def _parse(
         self, records: Records, types: Mapping[str, pa.DataType], nulls: Sequence[str]

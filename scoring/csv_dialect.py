@@ -13,6 +13,7 @@ from typing import Any
 from model_store import Signature
 from scoring.csv_encoding import UTF_8
 from scoring.options import CsvOptions
+from scoring.rejects import without_columns
 
 LOOKED_AT = 64 * 1024
 """Bytes of text, or more, that a dialect is found from."""
@@ -71,7 +72,7 @@ def find_dialect(
     best, most = marks[0], 0
     for delimiter, quote in marks:
         fields = _first_record(text, delimiter, quote)
-        fit = len({*fields}.intersection(inputs)) if options.header else int(len(fields) in widths)
+        fit = len({*fields}.intersection(inputs)) if options.header else int(len(without_columns(fields)) in widths)
         if fit > most:
             best, most = (delimiter, quote), fit
     return Dialect(*best, options.header, decimal=options.decimal)

@@ -162,7 +162,19 @@ def test_decimals_may_follow_a_comma(drop) -> None:
     assert beside.reject_codes == {"value_type": 2}
 
 
+def test_a_number_with_a_comma_says_what_to_set(drop) -> None:
+    """Where decimals follow a comma and no option says so, the rejects do, of such cells alone."""
+    receipt = drop("a.csv", HEADER.replace(b",", b";") + b"1;20,5;3;true;pro\n2;x;3;true;pro\n", error_threshold=-1)
+    first, second = drop.rejects(receipt).splitlines()[1:]
+    assert first.endswith(
+        b";value_type;age;the value is not a number: if its decimals follow a comma, set csv.decimal"
+    )
+    assert second.endswith(b";value_type;age;the value is not a number")
+
+
 def test_a_comma_is_not_both(drop) -> None:
     """Where decimals follow a comma, none divides columns."""
     assert found("age,visits,member,plan\n", decimal=",") == (";", '"')
-    assert drop("a.csv", GOOD, csv={"decimal": ","}).error["code"] == "column_missing"
+    error = drop("a.csv", GOOD, csv={"decimal": ","}).error
+    assert error["code"] == "column_missing"
+    assert error["message"].endswith("divided by commas: so csv.decimal cannot be one")
