@@ -37,9 +37,6 @@ _LEVEL = 1
 _EXPANSION_FREE = 64 * 1024 * 1024
 """Bytes of text that any compressed file may become before it is looked at how much it has grown."""
 
-_LOOKED_AT = 512
-"""First bytes by which it is told what a file is, and none behind them: those are rows, whatever a block's size."""
-
 _FLAT_BLOCKS, _DOUBLE_AFTER = 20_000, 2_500
 
 
@@ -108,15 +105,15 @@ def open_source(work: Work) -> Iterator[Source]:
         chunks: Iterator[bytes] = iter(taken.read, b"")
         if compression:
             chunks = work.tally.timed("decompress", _decompress(taken, compression, work))
-        start, chunks = look_ahead(chunks, _LOOKED_AT)
+        start, chunks = look_ahead(chunks, 512)
         if not start:
             raise FileEmptyError("the file is empty: it has not even a header", file=work.file)
-        encoding, mark = find_encoding(start[:_LOOKED_AT], work.options.csv.encoding, work.file)
+        encoding, mark = find_encoding(start, work.options.csv.encoding, work.file)
         chunks = _without(chunks, len(mark))
         if encoding != UTF_8:
             chunks = work.tally.timed("transcode", transcode(chunks, encoding, work.file))
-        start, chunks = look_ahead(chunks, _LOOKED_AT)
-        _check_is_text(start[:_LOOKED_AT], work.file)
+        start, chunks = look_ahead(chunks, 512)
+        _check_is_text(start, work.file)
         yield Source(chunks, Wrapping(work.file, compression, encoding, mark), taken, reading)
     finally:
         raw.close()

@@ -25,8 +25,9 @@ def to_text(array: pa.Array, options: Dialect) -> pa.Array:
     text = pc.fill_null(text, _NOTHING)
     if options.decimal == "," and pa.types.is_floating(kind):
         text = pc.replace_substring(text, ".", ",")
-    # Numbers and the like never need quotes, unless the delimiter is a part of one.
-    if pa.types.is_string(kind) or options.delimiter in "+-.0123456789einfatrus:T":
+    # Numbers and the like never need quotes, unless one of the marks is a part of one.
+    marks = options.delimiter + options.quote
+    if pa.types.is_string(kind) or any(mark.isalnum() or mark in "+-.:" for mark in marks):
         text = _quote(text, options)
     return text.cast(_BYTES)
 

@@ -37,8 +37,8 @@ class CsvOptions:
             raise OptionsInvalidError("csv.delimiter must be one ASCII character that is no quote and no line end")
         if self.quote is not None and self.quote != "" and not _is_mark(self.quote):
             raise OptionsInvalidError("csv.quote must be one ASCII character, or empty for none")
-        if self.decimal not in (".", ",") or self.decimal == self.delimiter:
-            raise OptionsInvalidError('csv.decimal must be "." or ",", and not csv.delimiter too')
+        if self.decimal not in (".", ",") or self.decimal in (self.delimiter, self.quote):
+            raise OptionsInvalidError('csv.decimal must be "." or ",", and not csv.delimiter or csv.quote too')
         if self.encoding is not None:
             if not isinstance(self.encoding, str):
                 raise OptionsInvalidError("csv.encoding must be a str")

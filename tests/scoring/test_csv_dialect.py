@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store import Column, ColumnType, Signature
-from scoring.csv_dialect import Dialect, find_dialect
+from scoring.csv_dialect import LOOKED_AT, Dialect, find_dialect
 from scoring.csv_header import Header
 from scoring.options import CsvOptions
 from tests.hand_model import SIGNATURE
@@ -129,6 +129,12 @@ def test_wide_files_are_scored(drop) -> None:
     receipt = drop("a.csv", good + b"1;20;3;true;pro;1\n", error_threshold=-1)
     assert receipt.rows == {"read": 2, "scored": 1, "rejected": 1}
     assert drop.rejects(receipt).splitlines()[1].startswith(b"1;20;3;true;pro;1" + b";" * 299 + b";2;field_count;;")
+
+
+def test_the_models_columns_may_be_the_last_of_many() -> None:
+    """A delimiter is found in a header whose first 70,000 columns tell nothing."""
+    header = ";".join([*(f"column{i}" for i in range(70_000)), "age;visits;member;plan\n"])
+    assert found(header[:LOOKED_AT]) == (";", '"')
 
 
 def test_columns_are_found_at_once() -> None:
