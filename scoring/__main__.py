@@ -17,7 +17,7 @@ from scoring.options import Options
 from scoring.pipeline import begin, quiet, run_job
 from scoring.receipt import Receipt
 from scoring.services import Services
-from scoring.terminal import progress_of, summary
+from scoring.terminal import problem, progress_of, summary
 from settings import Settings
 from storage import BlobPath
 from storage.command_line import Store, errors_as_text
@@ -170,7 +170,7 @@ def show(receipt: Receipt, services: Services, output: Path | None, *, as_json: 
     if as_json:
         typer.echo(receipt.to_json(), nl=False)
     elif quiet and receipt.error:
-        typer.echo(f"{receipt.error['code']}: {receipt.error['message']}", err=True)
+        typer.echo(problem(receipt.error), err=True)
     elif not quiet:
         typer.echo(summary(receipt, services.settings.folder), err=True)
         if output and receipt.output:

@@ -113,7 +113,7 @@ def _check_sizes(block: Records, max_record: int, file: str | None) -> None:
 def _too_large(max_record: int, file: str | None, row: int) -> RecordTooLargeError:
     return RecordTooLargeError(
         f"a record is longer than {max_record:,} bytes; a quote that is never closed has that effect too, "
-        "as has the wrong csv.quote or a file that is no CSV",
+        "as has the wrong csv.quote or a file that is no CSV; if it is meant, raise DROPSCORE_MAX_RECORD_BYTES",
         file=file,
         row=row + 1,
     )

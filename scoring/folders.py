@@ -18,7 +18,7 @@ from scoring.part_files import is_hidden
 from scoring.pipeline import quiet, run_job
 from scoring.receipt import Receipt
 from scoring.services import Services
-from scoring.terminal import progress_of
+from scoring.terminal import problem, progress_of
 from storage import BlobPath
 
 
@@ -78,8 +78,7 @@ class FolderScoring:
             return None
         self._report(asdict(receipt))
         if receipt.error:
-            problem = f"{receipt.error['code']}: {receipt.error['message']}"
-            self._say(f"{receipt.status}  {part}  {problem}", failed=True)
+            self._say(f"{receipt.status}  {part}  {problem(receipt.error)}", failed=True)
             return receipt
         rejected = f", {receipt.rows['rejected']:,} rejected" if receipt.rows["rejected"] else ""
         self._say(f"scored  {part}  {receipt.rows['read']:,} rows{rejected}, {receipt.seconds:.2f} s")

@@ -1,8 +1,9 @@
 """What a terminal shows of a run: how far it is, and what came of it."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 
@@ -62,12 +63,19 @@ def _bar(name: str, size: int) -> Iterator[Progress]:
         yield update
 
 
+def problem(error: Mapping[str, Any]) -> str:
+    """Return what a receipt says went wrong, and in which row if it is one."""
+    row = error.get("row")
+    where = "" if row is None else f" (row {row:,})" if row else " (the header)"
+    return f"{error['code']}: {error['message']}{where}"
+
+
 def summary(receipt: Receipt, folder: str) -> str:
     """Return a receipt for people, line by line; `folder` is where containers are, empty if not on this machine."""
     color = typer.colors.GREEN if receipt.status == "succeeded" else typer.colors.RED
     lines = [("status", typer.style(receipt.status, fg=color))]
     if receipt.error:
-        lines.append(("error", f"{receipt.error['code']}: {receipt.error['message']}"))
+        lines.append(("error", problem(receipt.error)))
     lines += [("warning", f"{warning['code']}: {warning['message']}") for warning in receipt.warnings]
     rows = receipt.rows
     lines.append(("rows", f"{rows['read']:,} read = {rows['scored']:,} scored + {rows['rejected']:,} rejected"))

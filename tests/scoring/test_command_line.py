@@ -145,6 +145,15 @@ def test_a_failed_run_is_told_once(store, tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["column_missing"]
 
 
+@pytest.mark.parametrize(("before", "where"), [(GOOD, "(row 4)"), (b"", "(the header)")])
+def test_people_are_told_where(store, tmp_path: Path, before: bytes, where: str) -> None:
+    """An error in one record says which it is: the receipt's number of the row."""
+    source = tmp_path / "a.csv"
+    source.write_bytes(before + b'"never closed')
+    done = run(app, ["score", str(source), "--model", "churn", "--store", store])
+    assert re.search(rf"^error +file_malformed: .* {re.escape(where)}$", done.stderr, re.MULTILINE)
+
+
 def test_the_output_may_be_a_folder_or_in_a_new_one(store, tmp_path: Path) -> None:
     """The result is copied into a folder that is there under its own name, and new folders are made."""
     source, folder, new = tmp_path / "a.csv", tmp_path / "out", tmp_path / "new/er/b.parquet"
