@@ -207,9 +207,15 @@ def _is_coded(array: pa.Array) -> bool:
 
 
 def _named(names: list[str], most: int = 5) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
+    shown = ", ".join(repr(_cut(name)) for name in names[:most])
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"column{'s' if len(names) > 1 else ''} {shown}{more}"
+
+
+def _cut(name: str, most: int = 80) -> str:
+    """Return the start of a column's name: where a quote is missing, rows are a part of what looks like one."""
+    start = name.splitlines()[0][:most] if name else name
+    return start if start == name else start + "..."
 
 
 def _is_number(found: pa.DataType) -> bool:

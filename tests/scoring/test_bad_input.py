@@ -70,3 +70,13 @@ def test_messages_never_hold_values(drop) -> None:
     receipt = drop("a.csv", HEADER + b"1,s3cret,3,true,\n", error_threshold=-1)
     assert "s3cret" not in receipt.to_json()
     assert drop.rejects(receipt).count(b"s3cret") == 1  # the row itself
+
+
+def test_rows_that_look_like_a_name_are_not_repeated(drop) -> None:
+    """Where a quote in the header is closed in a later row, what lies between is no column's name."""
+    text = b'age,"visits,member\n44,secret,true\n45,"other",true\n'
+    receipt = drop("a.csv", text, csv={"quote": '"'})
+    assert receipt.error is not None
+    assert receipt.error["code"] == "column_missing"
+    assert "'visits,member...'" in receipt.error["message"]
+    assert "secret" not in str(receipt)
