@@ -13,7 +13,7 @@ from typing import Final
 
 from errors import ExpansionError, FileMalformedError
 from scoring.parquet_footer import Group
-from scoring.parquet_thrift import Struct, number, read_struct
+from scoring.parquet_thrift import Struct, damaged, number, read_struct
 from storage import Blob, BlobStore
 from storage.reader import BlobReader
 
@@ -24,7 +24,9 @@ FREE_VALUES: Final = 16 * 1024 * 1024
 
 _LONGEST_HEADER = 1024 * 1024  # bytes; a page's has its smallest and largest value
 _DICTIONARY = 2  # a kind of page
-_DATA = {0: 5, 3: 8}  # kinds of pages, and the field with what is special to each
+_SPECIAL = {0: 5, 2: 7, 3: 8}  # kinds of pages, and the field with what is special to each
+_SLACK = 100  # bytes that old writers leave out of a column's length (PARQUET-816)
+_ENTRY = 16  # bytes that pyarrow takes for each value of a dictionary before it reads one
 
 
 def check_rows(rows: int, size: int, most: int, file: str) -> None:
@@ -117,13 +119,19 @@ class _Pages:
                 raise
             self._note(header)
             self.next = start + behind + max(number(header, 3), 0)
+            if self.next > self.end + _SLACK:
+                raise damaged("a page reaches beyond its column")
 
     def _note(self, header: Struct) -> None:
         kind, size = number(header, 1), max(number(header, 2), 0)
+        special, _ = read_struct(header[_SPECIAL[kind]][1], 0) if _SPECIAL.get(kind) in header else ({}, 0)
+        values = max(number(special, 1, 0), 0)
         if kind == _DICTIONARY:
-            self.dictionary = max(self.dictionary, size)
-        else:
+            if values > size:
+                raise damaged(f"a dictionary says it has {values:,} values in {size:,} bytes")
+            self.dictionary = max(self.dictionary, size + _ENTRY * values)
+        elif kind in _SPECIAL:
+            if values > self.values:
+                raise damaged(f"a page says it has {values:,} values where its column has {self.values:,} more")
             self.page = max(self.page, size)
-        if kind in _DATA:
-            special, _ = read_struct(header[_DATA[kind]][1], 0) if _DATA[kind] in header else ({}, 0)
-            self.values -= max(number(special, 1, 0), 0)
+            self.values -= values

@@ -89,6 +89,11 @@ class ParquetSource:
             raise type(error)(error.message, file=self.file) from None
         if [group.rows for group in footer.groups] != self.rows:
             raise FileMalformedError("the file's footer is damaged: it can be read in two ways", file=self.file)
+        flat = [column.first_leaf for column in footer.columns if column.elements[0].is_flat]
+        if any(group.chunks[leaf].values > group.rows for group in footer.groups for leaf in flat):
+            raise FileMalformedError(
+                "the file's footer is damaged: a column has more values than there are rows", file=self.file
+            )
         return footer
 
     def dictionaries(self, group: int, columns: Sequence[str]) -> tuple[str, ...]:
