@@ -161,6 +161,8 @@ class _ParquetFile:
                 self._work.progress(self._work.input.size * tally.read // total, tally)
         with self._work.tally.stage("write"):
             scored = self._scored.finish()
+            if self._spliced:
+                tally.add(self._spliced.reading)
             return Scored(tally, scored, self._rejected.finish() if self._rejected else [])
 
     def _slices(self) -> Iterator[_Slice]:

@@ -70,19 +70,19 @@ class ParquetSource:
         self._leaves = {column.name.decode("utf-8", "replace"): column.first_leaf for column in columns}
         self._idle[()].append(first)
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Return bytes of the file as they are, of the version that was opened."""
-        return self._blobs.read(self._blob.path, offset=offset, length=length, if_match=self._blob.etag)
+    def read(self, part: range) -> bytes:
+        """Return a part of the file's bytes as they are, of the version that was opened."""
+        return self._blobs.read(self._blob.path, offset=part.start, length=len(part), if_match=self._blob.etag)
 
     def _read_layout(self) -> Footer | None:
         """Return the footer as we read it; None where it is too large for that, or there are no rows."""
         size = self._blob.size
-        length = int.from_bytes(self.read(size - 8, 4), "little")
+        length = int.from_bytes(self.read(range(size - 8, size - 4)), "little")
         if length > MOST_FOOTER:
             return None
         start = size - 8 - length
         try:
-            footer = read_footer(self.read(start, length), start)
+            footer = read_footer(self.read(range(start, size - 8)), start)
         except InputError as error:
             if not any(self.rows):  # writers point nowhere for columns without a value
                 return None

@@ -7,6 +7,7 @@ bytes lie is checked before.
 import logging
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import cached_property
 
 import pyarrow as pa
@@ -28,6 +29,8 @@ from scoring.parquet_footer import (
 )
 from scoring.parquet_source import ParquetSource
 from scoring.parquet_writer import CODEC, GROUP_BYTES, GROUP_ROWS
+from scoring.tally import Tally
+from storage.reader import read_ahead
 from storage.writer import StagedWriter
 
 log = logging.getLogger(__name__)
@@ -61,6 +64,8 @@ class SplicedFile:
         self._groups: list[bytes] = []
         self._rows = 0
         self._waiting: list[pa.RecordBatch] = []
+        self.reading = Tally()
+        """What reading took in the background, whole when `finish` returns."""
 
     @cached_property
     def takes_rows(self) -> bool:
@@ -132,11 +137,27 @@ class SplicedFile:
                 ranges[-1] = range(ranges[-1].start, chunk.start + chunk.length)
             else:
                 ranges.append(range(chunk.start, chunk.start + chunk.length))
+        parts = list(self._parts(ranges))
+        # What is read on this thread is in the stage that it is in already.
+        with closing(read_ahead(self._read if len(parts) > 1 else self._source.read, parts)) as read:
+            for data in read:
+                self._sink.write(data)
+        return placed
+
+    def _read(self, part: range) -> bytes:
+        with self.reading.stage("read"):
+            return self._source.read(part)
+
+    def _parts(self, ranges: Iterable[range]) -> Iterator[range]:
+        """Cut ranges where blocks are complete, so that these are staged as they were read, without a copy."""
+        room = self._sink.room
         for each in ranges:
             start = each.start
-            while start < each.stop:  # as much at once as is staged at once
-                start += self._sink.write(self._source.read(start, min(self._sink.room, each.stop - start)))
-        return placed
+            while start < each.stop:
+                part = range(start, min(start + room, each.stop))
+                yield part
+                start = part.stop
+                room = room - len(part) or self._sink.block_bytes
 
     def _encode(
         self, batches: Sequence[pa.RecordBatch], schema: pa.Schema, *, dictionaries: bool = False

@@ -1,7 +1,7 @@
 """Reading one version of a blob: as a seekable file, or as a stream of chunks."""
 
 import io
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
@@ -124,19 +124,28 @@ def stream(
     ends with the iteration, or when the generator is closed. Each read, on whichever thread, is inside a `timer()`.
     """
 
-    def fetch(start: int) -> bytes:
+    def fetch(part: range) -> bytes:
         with timer():
-            return store.read(blob.path, offset=start, length=min(chunk, blob.size - start), if_match=blob.etag)
+            return store.read(blob.path, offset=part.start, length=len(part), if_match=blob.etag)
 
-    if blob.size - offset <= chunk:  # a single chunk needs no thread
-        if offset < blob.size:
-            yield fetch(offset)
+    starts = range(offset, blob.size, chunk)
+    yield from read_ahead(fetch, [range(start, min(start + chunk, blob.size)) for start in starts])
+
+
+def read_ahead(read: Callable[[range], bytes], parts: Sequence[range]) -> Generator[bytes]:
+    """Yield what `read` returns for each part, in order.
+
+    While the caller works on one, one background thread reads the next, and no more. What that raises is raised
+    here, after the parts before it. The thread ends with the iteration, or when the generator is closed.
+    """
+    if len(parts) <= 1:  # a single part needs no thread
+        yield from map(read, parts)
         return
     with ThreadPoolExecutor(1, "storage-stream") as background:
-        upcoming = background.submit(copy_context().run, fetch, offset)
-        for start in range(offset + chunk, blob.size, chunk):
+        upcoming = background.submit(copy_context().run, read, parts[0])
+        for part in parts[1:]:
             data = upcoming.result()
             # in a copy of the caller's context: the host ties logs to an invocation by a context variable
-            upcoming = background.submit(copy_context().run, fetch, start)
+            upcoming = background.submit(copy_context().run, read, part)
             yield data
         yield upcoming.result()

@@ -45,7 +45,8 @@ class StagedWriter(io.RawIOBase):
         self._store = store
         self._path = path
         self._prefix = prefix
-        self._block_bytes = block_bytes
+        self.block_bytes = block_bytes
+        """Bytes that are staged at a time."""
         self._pending = bytearray()  # room for one block, from the first bytes on that are not a whole one
         self._filled = 0
         self._block_ids: list[str] = []
@@ -63,7 +64,7 @@ class StagedWriter(io.RawIOBase):
     @property
     def room(self) -> int:
         """How many bytes complete a block; just as many, where that is a whole block, are staged without a copy."""
-        return self._block_bytes - self._filled
+        return self.block_bytes - self._filled
 
     def write(self, data: "ReadableBuffer", /) -> int:
         """Take all of `data`, stage every block it completes, and return its length in bytes."""
@@ -73,11 +74,11 @@ class StagedWriter(io.RawIOBase):
             length, start = len(view), 0
             while start < length:
                 end = min(length, start + self.room)
-                if end - start == self._block_bytes:
+                if end - start == self.block_bytes:
                     self._stage(view[start:end])  # a whole block at once, not copied
                 else:
                     self._keep(view[start:end])
-                    if self._filled == self._block_bytes:
+                    if self._filled == self.block_bytes:
                         self._flush_block()
                 start = end
         self._written += length
@@ -114,7 +115,7 @@ class StagedWriter(io.RawIOBase):
 
     def _keep(self, data: memoryview) -> None:
         if not self._pending:
-            self._pending = bytearray(self._block_bytes)
+            self._pending = bytearray(self.block_bytes)
         end = self._filled + len(data)
         with memoryview(self._pending) as pending:
             pending[self._filled : end] = data

@@ -83,6 +83,20 @@ def test_kept_columns_are_the_inputs_own_bytes(drop, parquet, codec: str, versio
         assert (mine.statistics, mine.encodings) == (its.statistics, its.encodings)
 
 
+def test_columns_larger_than_a_block_are_copied_whole(drop, parquet) -> None:
+    """What is copied over several blocks, read while others are staged, is the input's bytes in their order."""
+    table = make_rows(24)
+    large = np.random.default_rng(1).bytes(24 * 1_000_000)
+    cells = [large[n * 1_000_000 : (n + 1) * 1_000_000] for n in range(24)]
+    table = table.append_column("large", pa.array(cells, pa.binary()))
+    data = parquet(table, row_group_size=18, compression="none", use_dictionary=False, write_statistics=False)
+    receipt = drop("a.parquet", data, keep=["large", "id", "visits"])
+    result = drop.result(receipt)
+    scored = read(result)
+    assert scored.select(["large", "id", "visits"]).equals(table.select(["large", "id", "visits"]))
+    assert receipt.stages["cpu"]["read"] > 0
+
+
 @pytest.mark.parametrize("keep", ["none", ["id"], ["place", "id", "tags"]], ids=str)
 def test_named_columns_are_copied_in_the_order_asked_for(drop, parquet, keep) -> None:
     """A result of some columns has just those, nested ones whole, and the outputs behind them."""

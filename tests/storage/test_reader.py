@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from errors import BlobNotFoundError, ConditionFailedError
 from storage import Blob, BlobPath, BlobReader, Storage, stream
+from storage.reader import read_ahead
 
 GONE = (BlobNotFoundError, ConditionFailedError)
 SIZE = 100_003
@@ -279,3 +280,15 @@ def test_many_readers_of_one_blob(storage: Storage, blob: Blob, race: Callable[.
 
     outcomes = race(16, read)
     assert outcomes.returned == [True] * 16
+
+
+def test_parts_are_read_ahead_in_order() -> None:
+    """Any parts come in the order they were asked for; a single one, or none, needs no thread."""
+    parts = [range(5, 9), range(3), range(100, 100), range(7, 12)]
+    assert list(read_ahead(lambda part: DATA[part.start : part.stop], parts)) == [
+        DATA[part.start : part.stop] for part in parts
+    ]
+    threads = []
+    assert list(read_ahead(lambda _: threads.append(threading.current_thread()) or b"x", parts[:1])) == [b"x"]
+    assert threads == [threading.current_thread()]
+    assert list(read_ahead(lambda _: b"x", [])) == []
