@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from errors import OptionsInvalidError
-from scoring.csv_encoding import check_encoding
+from scoring.csv.encoding import check_encoding
 
 Keep = Literal["all", "none"] | tuple[str, ...]
 Format = Literal["csv", "parquet"]
@@ -22,13 +22,13 @@ class CsvOptions:
     """How a CSV file is written, as far as a job says so; the result is written the same way."""
 
     delimiter: str | None = None
-    """What divides fields; None to find out (`csv_dialect`)."""
+    """What divides fields; None to find out (`csv/dialect.py`)."""
     quote: str | None = None
     """The quoting character, empty where the file has none; None to find out."""
     header: bool = True
     """Whether the first record names the columns; without it they are the model's inputs, in order."""
     encoding: str | None = None
-    """Python's name of it (`csv_encoding`); None for UTF-8, or what a byte order mark or NUL bytes say."""
+    """Python's name of it (`csv/encoding.py`); None for UTF-8, or what a byte order mark or NUL bytes say."""
     decimal: str = "."
     """What stands before a number's decimals: a point or a comma."""
 

@@ -22,14 +22,14 @@ from errors import (
 )
 from model_store.registry import ModelVersion
 from scoring.codec import Progress, Scored, Work
-from scoring.csv_codec import CONTENT_TYPE as CSV
-from scoring.csv_codec import score_csv
+from scoring.csv.codec import CONTENT_TYPE as CSV
+from scoring.csv.codec import score_csv
 from scoring.job import FORMATS, Job, Run, format_of
 from scoring.log_lines import Pace, line
 from scoring.options import Format
 from scoring.output import Output, superseded
-from scoring.parquet_codec import CONTENT_TYPE as PARQUET
-from scoring.parquet_codec import score_parquet
+from scoring.parquet.codec import CONTENT_TYPE as PARQUET
+from scoring.parquet.codec import score_parquet
 from scoring.receipt import Receipt, write_up
 from scoring.services import Services
 from scoring.tally import Tally

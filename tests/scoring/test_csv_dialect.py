@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store import Column, ColumnType, Signature
-from scoring.csv_dialect import LOOKED_AT, Dialect, find_dialect
-from scoring.csv_header import Header
+from scoring.csv.dialect import LOOKED_AT, Dialect, find_dialect
+from scoring.csv.header import Header
 from scoring.options import CsvOptions
 from tests.hand_model import SIGNATURE
 from tests.scoring.test_csv import GOOD, HEADER, read

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from errors import FileMalformedError, RecordTooLargeError
-from scoring.csv_dialect import Dialect
-from scoring.csv_header import split
-from scoring.csv_records import Records, cut_records
+from scoring.csv.dialect import Dialect
+from scoring.csv.header import split
+from scoring.csv.records import Records, cut_records
 
 LINE_ENDS = ("\n", "\r\n", "\r")
 

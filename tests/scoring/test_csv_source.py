@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import BlobNotFoundError, FileMalformedError, OptionsInvalidError, OutputEncodingError
-from scoring import csv_source
-from scoring.csv_encoding import check_encoding, encode, transcode
+from scoring.csv import source
+from scoring.csv.encoding import check_encoding, encode, transcode
 from scoring.job import Job
 from scoring.pipeline import run_job
 from storage import BlobPath
@@ -180,7 +180,7 @@ def test_a_bomb_is_an_error(drop, monkeypatch) -> None:
     """Text that grows beyond max_expansion ends the run, once it is more than any file may become."""
     data = zlib.compress(HEADER + b"1,20,3,true,basic\n" * 3000, 9, 31)
     assert drop("a.csv.gz", data).status == "succeeded"
-    monkeypatch.setattr(csv_source, "_EXPANSION_FREE", 20_000)
+    monkeypatch.setattr(source, "_EXPANSION_FREE", 20_000)
     receipt = drop("b.csv.gz", data)
     assert receipt.error
     assert (receipt.error["code"], receipt.output) == ("expansion_limit", None)
@@ -189,7 +189,7 @@ def test_a_bomb_is_an_error(drop, monkeypatch) -> None:
 
 def test_a_compressed_file_never_has_too_many_blocks() -> None:
     """Blocks of a file that becomes 200 times its size are fewer than 50,000, and for common files all alike."""
-    sizes = csv_source._block_sizes(4)
+    sizes = source._block_sizes(4)
     flat = [next(sizes) for _ in range(20_000)]
     assert set(flat) == {4}
     assert sum(flat) + sum(next(sizes) for _ in range(29_900)) > 200 * 40_000 * 4
@@ -197,8 +197,8 @@ def test_a_compressed_file_never_has_too_many_blocks() -> None:
 
 def test_blocks_grow_alike_each_time(drop, monkeypatch) -> None:
     """Growing blocks lose nothing, and a file that is scored again gives the same bytes."""
-    monkeypatch.setattr(csv_source, "_FLAT_BLOCKS", 3)
-    monkeypatch.setattr(csv_source, "_DOUBLE_AFTER", 2)
+    monkeypatch.setattr(source, "_FLAT_BLOCKS", 3)
+    monkeypatch.setattr(source, "_DOUBLE_AFTER", 2)
     first, second = (drop(name, gzip.compress(TEXT.encode(), mtime=9)) for name in ("a.csv.gz", "b.csv.gz"))
     assert drop.result(first) == drop.result(second)
     assert taken_off(gzip.decompress(drop.result(first)).decode()) == TEXT

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import csv as arrow_csv
 
-import scoring.text_result
+import scoring.parquet.text_result
 from tests.hand_model import HandModel, hand_scores, make_sample
 
 ROWS = [(20.0, 3, True, "basic"), (None, 4, False, None), (30.5, 2, True, "zzz")]
@@ -276,7 +276,7 @@ def test_slices_and_row_groups_do_not_show_in_text(drop, parquet, monkeypatch) -
     data = parquet(sample, row_group_size=700)
     results = []
     for most in (40_000, 5):
-        monkeypatch.setattr(scoring.text_result, "OWN_BLOCKS", most)
+        monkeypatch.setattr(scoring.parquet.text_result, "OWN_BLOCKS", most)
         results.append(drop.result(drop(f"{most}.parquet", data, output_format="csv")))
     assert results[0] == results[1]
     rows = pd.read_csv(BytesIO(results[0]))

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import FileMalformedError, InputError
-from scoring.parquet_footer import read_footer, sorted_by, write_footer, write_group
-from scoring.parquet_thrift import (
+from scoring.parquet.footer import read_footer, sorted_by, write_footer, write_group
+from scoring.parquet.thrift import (
     LIST,
     STRUCT,
     binary,

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 import pytest
 
-import scoring.parquet_codec
-from scoring.parquet_footer import Footer, read_footer
-from scoring.parquet_properties import SPARK_SCHEMA, with_columns
+import scoring.parquet.codec
+from scoring.parquet.footer import Footer, read_footer
+from scoring.parquet.properties import SPARK_SCHEMA, with_columns
 from tests.hand_model import HandModel, make_sample
 
 CODECS = ["none", "snappy", "gzip", "brotli", "zstd", "lz4"]
@@ -112,8 +112,8 @@ def test_named_columns_are_copied_in_the_order_asked_for(drop, parquet, keep) ->
 @pytest.mark.parametrize("held", [1 << 20, 800], ids=["copied", "streamed"])
 def test_row_groups_with_rejects_are_among_copied_ones(drop, parquet, monkeypatch, held: int, keep) -> None:
     """Rows are rejected from their row group alone, wherever they are; all others and their order stay."""
-    monkeypatch.setattr(scoring.parquet_codec, "HELD_BYTES", held)
-    monkeypatch.setattr(scoring.parquet_codec, "SLICE_ROWS", 40)
+    monkeypatch.setattr(scoring.parquet.codec, "HELD_BYTES", held)
+    monkeypatch.setattr(scoring.parquet.codec, "SLICE_ROWS", 40)
     bad = {0, 5, 299, *range(300, 400), 555}
     table = make_rows(700, bad)
     receipt = drop("a.parquet", parquet(table, row_group_size=100), keep=keep, error_threshold=-1)

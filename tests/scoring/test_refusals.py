@@ -12,10 +12,10 @@ from sklearn.preprocessing import OneHotEncoder
 from model_store import Column, ColumnType, Signature, package
 from model_store.model import Model
 from scoring.conform import conform
-from scoring.csv_cells import CellReader
-from scoring.csv_dialect import Dialect
-from scoring.csv_header import Header
-from scoring.csv_records import cut_records
+from scoring.csv.cells import CellReader
+from scoring.csv.dialect import Dialect
+from scoring.csv.header import Header
+from scoring.csv.records import cut_records
 from scoring.rejects import Rejects
 from scoring.rows import score_rows
 

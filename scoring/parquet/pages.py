@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from errors import ExpansionError, FileMalformedError
-from scoring.parquet_footer import Group
-from scoring.parquet_thrift import Struct, damaged, number, read_struct
+from scoring.parquet.footer import Group
+from scoring.parquet.thrift import Struct, damaged, number, read_struct
 from storage import Blob, BlobStore
 from storage.reader import BlobReader
 

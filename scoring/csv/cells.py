@@ -23,9 +23,9 @@ from model_store import Column, ColumnType, Signature
 from model_store.arrays import from_cells, from_numpy, scalar, to_numpy
 from scoring import rejects as reject
 from scoring.conform import conform, read_text, type_fault
-from scoring.csv_dialect import Dialect
-from scoring.csv_header import BOM, Header, other_encoding, split
-from scoring.csv_records import Records
+from scoring.csv.dialect import Dialect
+from scoring.csv.header import BOM, Header, other_encoding, split
+from scoring.csv.records import Records
 from scoring.options import NULL_SPELLINGS
 from scoring.partitions import NO_PARTITIONS, Partitions
 from scoring.rejects import Fault, Rejects

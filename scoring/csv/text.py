@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model_store.arrays import from_cells, scalar
-from scoring.csv_dialect import Dialect
-from scoring.csv_record_ends import NEWLINE, RETURN
-from scoring.csv_records import Records
+from scoring.csv.dialect import Dialect
+from scoring.csv.record_ends import NEWLINE, RETURN
+from scoring.csv.records import Records
 
 _BYTES = pa.binary()  # 32-bit offsets: a block is far smaller than 2 GiB
 _NOTHING = scalar("", pa.string())
@@ -98,7 +98,7 @@ def lines(columns: Sequence[pa.Array], line_end: bytes, options: Dialect) -> pa.
 
 
 def join_fields(fields: Sequence[str], line_end: bytes, options: Dialect) -> bytes:
-    """Return one record; surrogates are the bytes they stand for (see csv_header.split)."""
+    """Return one record; surrogates are the bytes they stand for (see header.split)."""
     text = options.delimiter.join(_quoted(field, options) for field in fields)
     return text.encode("utf-8", "surrogateescape") + line_end
 

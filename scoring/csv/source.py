@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from errors import ExpansionError, FileEmptyError, FileMalformedError
 from scoring.codec import Work
-from scoring.csv_encoding import LONGEST_MARK, UTF_8, encode, find_encoding, transcode
+from scoring.csv.encoding import LONGEST_MARK, UTF_8, encode, find_encoding, transcode
 from scoring.tally import Tally
 from storage.reader import stream
 

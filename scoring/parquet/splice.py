@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scoring.output import Output
-from scoring.parquet_footer import (
+from scoring.parquet.footer import (
     MAGIC,
     Chunk,
     Column,
@@ -27,8 +27,8 @@ from scoring.parquet_footer import (
     write_footer,
     write_group,
 )
-from scoring.parquet_source import ParquetSource
-from scoring.parquet_writer import CODEC, GROUP_BYTES, GROUP_ROWS
+from scoring.parquet.source import ParquetSource
+from scoring.parquet.writer import CODEC, GROUP_BYTES, GROUP_ROWS
 from scoring.tally import Tally
 from storage.reader import read_ahead
 from storage.writer import StagedWriter

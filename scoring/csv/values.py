@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 from errors import ColumnTypeError
 from model_store.arrays import from_cells, scalar, to_numpy
 from scoring import rejects as reject
-from scoring.csv_dialect import Dialect
-from scoring.csv_text import to_text
+from scoring.csv.dialect import Dialect
+from scoring.csv.text import to_text
+from scoring.parquet.utf8 import find_bad_text
 from scoring.rejects import Fault, Rejects
-from scoring.utf8 import find_bad_text
 
 _BYTES = pa.binary()
 _FALSE = scalar(False, pa.bool_())

@@ -1,6 +1,6 @@
 """Cut a stream of CSV bytes into blocks of whole records, as Python's csv module has them.
 
-Every byte is looked at once, by NumPy, many at a time; `csv_record_ends` says what makes that possible with quotes.
+Every byte is looked at once, by NumPy, many at a time; `record_ends.py` says what makes that possible with quotes.
 LF, CR LF and a lone CR each end a record, also mixed in one file; a line end inside a quoted field ends none.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from errors import FileMalformedError, RecordTooLargeError
-from scoring.csv_record_ends import NEWLINE, RETURN, RecordEnds
+from scoring.csv.record_ends import NEWLINE, RETURN, RecordEnds
 
 
 @dataclass(frozen=True, slots=True)

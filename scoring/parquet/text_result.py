@@ -7,11 +7,11 @@ import pyarrow as pa
 
 from errors import OptionsInvalidError
 from scoring.codec import Work
-from scoring.csv_dialect import Dialect
-from scoring.csv_encoding import UTF_8, check_encoding
-from scoring.csv_source import Wrapping
-from scoring.csv_text import join_fields, lines
-from scoring.csv_values import check_has_text, reject_textless, write_cells
+from scoring.csv.dialect import Dialect
+from scoring.csv.encoding import UTF_8, check_encoding
+from scoring.csv.source import Wrapping
+from scoring.csv.text import join_fields, lines
+from scoring.csv.values import check_has_text, reject_textless, write_cells
 from scoring.options import CsvOptions
 from scoring.rejects import Rejects
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from errors import FileMalformedError, InputError
-from scoring.parquet_footer import Footer, read_footer
-from scoring.parquet_pages import PageReader, check_rows
+from scoring.parquet.footer import Footer, read_footer
+from scoring.parquet.pages import PageReader, check_rows
 from storage import Blob, BlobStore
 
 READ_BUFFER = 1024 * 1024  # bytes a column is read ahead by: one request each

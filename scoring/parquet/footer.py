@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from errors import FormatUnsupportedError
-from scoring.parquet_thrift import (
+from scoring.parquet.thrift import (
     I32,
     LIST,
     STRUCT,

@@ -14,15 +14,15 @@ from model_store.arrays import from_numpy
 from scoring import rejects as reject
 from scoring.codec import Scored, Work, output_names
 from scoring.conform import check_columns
-from scoring.csv_cells import CellReader, Cells
-from scoring.csv_dialect import LOOKED_AT, Dialect, find_dialect
-from scoring.csv_header import Header, delimiter_hint, read_header, space_hint, split
-from scoring.csv_records import Records, cut_records
-from scoring.csv_source import Source, look_ahead, open_source
-from scoring.csv_text import appended, join_fields, lines, to_text
+from scoring.csv.cells import CellReader, Cells
+from scoring.csv.dialect import LOOKED_AT, Dialect, find_dialect
+from scoring.csv.header import Header, delimiter_hint, read_header, space_hint, split
+from scoring.csv.records import Records, cut_records
+from scoring.csv.source import Source, look_ahead, open_source
+from scoring.csv.table_result import TableResult
+from scoring.csv.text import appended, join_fields, lines, to_text
 from scoring.partitions import partition_values, read_partitions
 from scoring.rejects import Rejects
-from scoring.table_result import TableResult
 from scoring.tally import Tally
 
 CONTENT_TYPE = "text/csv"

@@ -1,7 +1,7 @@
 """Parquet in, Parquet out: row groups are scored by threads, and written in order.
 
 Only the columns that the model needs are decoded. A row group without rejects is copied, and gets the model's
-outputs as further columns (`parquet_splice`); of one with rejects the other rows are read and written anew.
+outputs as further columns (`parquet/splice.py`); of one with rejects the other rows are read and written anew.
 """
 
 from collections import Counter
@@ -17,18 +17,18 @@ from errors import ColumnMissingError, FileEmptyError, FileMalformedError
 from model_store import Column, ColumnType
 from model_store.arrays import from_numpy, scalar
 from scoring import rejects as reject
-from scoring.choosing import choose
 from scoring.codec import Scored, Work, output_names
 from scoring.conform import check_columns, conform
-from scoring.parquet_properties import with_columns
-from scoring.parquet_source import GroupRows, ParquetSource, RowsInOrder
-from scoring.parquet_splice import SplicedFile, copyable
-from scoring.parquet_writer import TableWriter
+from scoring.parquet.choosing import choose
+from scoring.parquet.properties import with_columns
+from scoring.parquet.source import GroupRows, ParquetSource, RowsInOrder
+from scoring.parquet.splice import SplicedFile, copyable
+from scoring.parquet.text_result import TextResult
+from scoring.parquet.utf8 import find_bad_text
+from scoring.parquet.writer import TableWriter
 from scoring.partitions import read_partitions
 from scoring.rejects import Fault, Rejects
 from scoring.tally import Tally
-from scoring.text_result import TextResult
-from scoring.utf8 import find_bad_text
 
 CONTENT_TYPE = "application/vnd.apache.parquet"
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from errors import ColumnMissingError, FileMalformedError
 from model_store import Signature
-from scoring.csv_dialect import Dialect
-from scoring.csv_encoding import UTF_8
-from scoring.csv_records import Records
+from scoring.csv.dialect import Dialect
+from scoring.csv.encoding import UTF_8
+from scoring.csv.records import Records
 from scoring.rejects import COLUMNS, without_columns
 
 BOM = b"\xef\xbb\xbf"

@@ -11,7 +11,7 @@ from io import StringIO
 from typing import Any
 
 from model_store import Signature
-from scoring.csv_encoding import UTF_8
+from scoring.csv.encoding import UTF_8
 from scoring.options import CsvOptions
 from scoring.rejects import without_columns
 

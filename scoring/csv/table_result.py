@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from errors import FileMalformedError
 from model_store.arrays import from_numpy, scalar
 from scoring.codec import Work, output_names
-from scoring.csv_cells import Cells
-from scoring.parquet_writer import TableWriter
+from scoring.csv.cells import Cells
+from scoring.parquet.writer import TableWriter
 
 
 class TableResult:

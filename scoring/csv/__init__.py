@@ -1,0 +1,1 @@
+"""CSV: source -> dialect -> records -> cells -> [score] -> text, each block by one thread."""

@@ -1,0 +1,1 @@
+"""Parquet: source -> batches -> [score] -> splice, row group by row group."""
