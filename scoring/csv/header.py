@@ -17,6 +17,9 @@ from scoring.rejects import COLUMNS, without_columns
 
 BOM = b"\xef\xbb\xbf"
 
+MOST_COLUMNS = 1_000_000
+"""Columns that a file may have; each takes some 400 bytes of memory, and a header of 16 MB could have as many."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -50,6 +53,11 @@ def read_header(
     more columns where those are a rejects file's.
     """
     line = first.text(0)
+    if (columns := line.count(dialect.delimiter.encode()) + 1) > MOST_COLUMNS:
+        raise FileMalformedError(
+            f"the first line has {columns:,} fields, more than the {MOST_COLUMNS:,} columns that a file may have",
+            file=file,
+        )
     names = _fields(line, dialect, file)
     if dialect.header:
         _check_twice(names, [c.name for c in signature.inputs], file)
