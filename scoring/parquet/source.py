@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from itertools import islice
 from threading import Lock
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import types as t
 
 from errors import FileMalformedError, InputError
+from model_store.arrays import to_numpy
 from scoring.parquet.footer import Footer, read_footer
 from scoring.parquet.pages import PageReader, check_rows
 from storage import Blob, BlobStore
@@ -67,7 +70,7 @@ class ParquetSource:
         check_rows(sum(self.rows), blob.size, max_expansion, self.file)
         self.layout = self._read_layout()
         columns = self.layout.columns if self.layout else ()
-        self._leaves = {column.name.decode("utf-8", "replace"): column.first_leaf for column in columns}
+        self._leaves = {column.name.decode("utf-8", "replace"): column for column in columns}
         self._idle[()].append(first)
 
     def read(self, part: range) -> bytes:
@@ -101,7 +104,9 @@ class ParquetSource:
         if not self.layout:
             return ()
         chunks = self.layout.groups[group].chunks
-        return tuple(name for name in columns if chunks[self._leaves[name]].encodings <= _AS_DICTIONARIES)
+        return tuple(
+            name for name in columns if chunks[self._leaves[name].first_leaf].encodings <= _AS_DICTIONARIES
+        )
 
     def batches(
         self, group: int, columns: Sequence[str], most: int, *, coded: tuple[str, ...] = ()
@@ -125,11 +130,11 @@ class ParquetSource:
                     _check_codes(column)
                 if rows == declared and next(batches, None) is None:
                     self._idle[coded].append(opened)  # before whoever has all they want stops asking
-                    yield batch
+                    yield from _cut(batch, self._batch_bytes)
                     return
                 if rows >= declared:
                     break
-                yield batch
+                yield from _cut(batch, self._batch_bytes)
         raise FileMalformedError(
             f"row group {group + 1} has more or fewer rows than the {declared:,} that the file says it has",
             file=self.file,
@@ -160,16 +165,25 @@ class ParquetSource:
         """Return how many rows of a row group are some blocks' bytes in memory.
 
         Where the columns' types do not say, some rows are read to be measured: what the file says of sizes is of
-        encoded values, which can be a thousandth.
+        encoded values, which can be a thousandth. It is asked as well: the first rows can be the smallest.
         """
-        if self.rows[group] <= PROBE_ROWS:
-            return PROBE_ROWS
+        rows = max(self.rows[group], 1)
         widths = {name: _width(self.schema.field(name).type) for name in columns}
         size = sum(width for width in widths.values() if width)
         if unknown := [name for name, width in widths.items() if width is None]:
-            for probe in islice(_batches(source, group, unknown, PROBE_ROWS), 1):
-                size += probe.nbytes // max(len(probe), 1)
+            probed = 0
+            for probe in islice(_batches(source, group, unknown, PROBE_ROWS), int(rows > PROBE_ROWS)):
+                probed = probe.nbytes // max(len(probe), 1)
+            size += max(probed, sum(self._encoded(group, name) for name in unknown) // rows)
         return max(1, self._batch_bytes // max(size, 1))
+
+    def _encoded(self, group: int, name: str) -> int:
+        """Return how many bytes the file says that a column's encoded values are in a row group, decompressed."""
+        column = self._leaves.get(name)
+        if not self.layout or not column:
+            return 0
+        chunks = self.layout.groups[group].chunks
+        return sum(chunk.size for chunk in chunks[column.first_leaf : column.first_leaf + column.leaves])
 
 
 class GroupRows:
@@ -230,6 +244,35 @@ def _batches(source: pq.ParquetFile, group: int, columns: Sequence[str], most: i
         most, row_groups=[group], columns=list(columns), use_threads=False
     )
     return batches
+
+
+def _cut(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
+    """Yield a batch in pieces that have at most `most` bytes of text each once dictionaries are written out.
+
+    A text of some MB is read once, however many rows have it, but scored as often. A row is never cut.
+    """
+    lengths = {
+        place: pc.fill_null(pc.binary_length(column.dictionary), 0)
+        for place, column in enumerate(batch.columns)
+        if pa.types.is_dictionary(column.type) and _is_bytes(column.type.value_type)
+    }
+    longest = sum(pc.max(each).as_py() or 0 for each in lengths.values())
+    if len(batch) * longest <= most:
+        yield batch
+        return
+    sizes = np.zeros(len(batch), np.int64)
+    for place, each in lengths.items():
+        sizes += to_numpy(pc.fill_null(each.take(batch.column(place).indices), 0))
+    ends, start = np.cumsum(sizes), 0
+    while start < len(batch):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(int(np.searchsorted(ends, before + most, "right")), start + 1)
+        yield batch.slice(start, stop - start)
+        start = stop
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return any(is_one(kind) for is_one in (t.is_string, t.is_large_string, t.is_binary, t.is_large_binary))
 
 
 def _check_codes(column: pa.Array) -> None:
