@@ -19,6 +19,8 @@ from storage.reader import BlobReader
 
 OPEN_PAGES: Final = 512 * 1024 * 1024
 """Bytes that the pages a reader has open may become, one and a dictionary of each column."""
+DICTIONARY_COPIES: Final = 4
+"""How often a dictionary is in memory at least: its page, as an array, and as what is made of that."""
 FREE_VALUES: Final = 16 * 1024 * 1024
 """Rows of a file, or values of a column in a row group, that any may have before their bytes are counted."""
 
@@ -77,7 +79,7 @@ class PageReader(BlobReader):
         return data
 
     def _check(self) -> None:
-        size = sum(chunk.dictionary + chunk.page for chunk in self._chunks)
+        size = sum(DICTIONARY_COPIES * chunk.dictionary + chunk.page for chunk in self._chunks)
         if size > OPEN_PAGES:
             raise ExpansionError(
                 f"the file's pages would take {size:,} bytes of memory at once, more than {OPEN_PAGES:,}: write it "
