@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import types as t
 
 from errors import FileMalformedError, InputError
+from model_store.arrays import scalar, to_numpy
 from model_store.arrays import to_numpy
 from scoring.parquet.footer import Footer, read_footer
 from scoring.parquet.pages import PageReader, check_rows
@@ -252,17 +252,18 @@ def _cut(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
     A text of some MB is read once, however many rows have it, but scored as often. A row is never cut.
     """
     lengths = {
-        place: pc.fill_null(pc.binary_length(column.dictionary), 0)
+        place: _lengths(column.dictionary)
         for place, column in enumerate(batch.columns)
-        if pa.types.is_dictionary(column.type) and _is_bytes(column.type.value_type)
+        if pa.types.is_dictionary(column.type) and pa.types.is_string(column.type.value_type)
     }
-    longest = sum(pc.max(each).as_py() or 0 for each in lengths.values())
+    longest = sum(int(each.max(initial=0)) for each in lengths.values())
     if len(batch) * longest <= most:
         yield batch
         return
     sizes = np.zeros(len(batch), np.int64)
     for place, each in lengths.items():
-        sizes += to_numpy(pc.fill_null(each.take(batch.column(place).indices), 0))
+        indices = batch.column(place).indices
+        sizes += np.append(each, 0)[to_numpy(pc.fill_null(indices, scalar(len(each), indices.type)))]
     ends, start = np.cumsum(sizes), 0
     while start < len(batch):
         before = int(ends[start - 1]) if start else 0
@@ -271,8 +272,10 @@ def _cut(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
         start = stop
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    return any(is_one(kind) for is_one in (t.is_string, t.is_large_string, t.is_binary, t.is_large_binary))
+def _lengths(texts: pa.Array) -> np.ndarray:
+    """Return each text's bytes, without what calls to pyarrow cost: this is done for every batch."""
+    ends = np.frombuffer(texts.buffers()[1], np.int32, len(texts) + 1, 4 * texts.offset) if len(texts) else [0]
+    return np.diff(ends)
 
 
 def _check_codes(column: pa.Array) -> None:
