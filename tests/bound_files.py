@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scoring.parquet_footer import read_footer, write_footer, write_group
+from scoring.parquet.footer import read_footer, write_footer, write_group
 from tests.fuzz import thrift
 from tests.memory_store import Reads
 

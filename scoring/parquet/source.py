@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from errors import FileMalformedError, InputError
 from model_store.arrays import scalar, to_numpy
-from model_store.arrays import to_numpy
 from scoring.parquet.footer import Footer, read_footer
 from scoring.parquet.pages import PageReader, check_rows
 from storage import Blob, BlobStore

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from errors import ExpansionError, FileMalformedError
-from scoring.parquet_footer import Group, read_footer
-from scoring.parquet_pages import FREE_VALUES, OPEN_PAGES, PageReader, check_rows
+from scoring.parquet.footer import Group, read_footer
+from scoring.parquet.pages import FREE_VALUES, OPEN_PAGES, PageReader, check_rows
 from storage import Blob, BlobPath
 from tests.bound_files import MB, table, with_page_size, written
 from tests.memory_store import MemoryBlobStore
