@@ -72,7 +72,8 @@ class Settings:
     max_record_bytes: int = 16 * 1024 * 1024
     """The longest CSV record that is accepted."""
     max_expansion: int = 200
-    """Bytes of text that one byte of a compressed CSV file may become, once it is more than 64 MiB of text."""
+    """Bytes of text that one byte of a compressed CSV file may become, once it is more than 64 MiB of text; rows or
+    values that one byte of a Parquet file may stand for, once it is more than 16 million of them."""
     max_request_bytes: int = 4 * 1024 * 1024
     """The largest body of a prediction request."""
     max_request_rows: int = 10_000
