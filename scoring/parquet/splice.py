@@ -28,7 +28,7 @@ from scoring.parquet.footer import (
     write_group,
 )
 from scoring.parquet.source import ParquetSource
-from scoring.parquet.writer import CODEC, GROUP_BYTES, GROUP_ROWS
+from scoring.parquet.writer import CODEC, HeldRows
 from scoring.tally import Tally
 from storage.reader import read_ahead
 from storage.writer import StagedWriter
@@ -63,7 +63,7 @@ class SplicedFile:
         self._sink.write(MAGIC)
         self._groups: list[bytes] = []
         self._rows = 0
-        self._waiting: list[pa.RecordBatch] = []
+        self._waiting = HeldRows()
         self.reading = Tally()
         """What reading took in the background, whole when `finish` returns."""
 
@@ -92,10 +92,7 @@ class SplicedFile:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows; a row group is written once enough are there, or one is copied."""
-        if len(batch):
-            self._waiting.append(batch)
-        rows, size = sum(len(each) for each in self._waiting), sum(each.nbytes for each in self._waiting)
-        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+        if self._waiting.add(batch):
             self._flush()
 
     def finish(self) -> list[str]:
@@ -116,10 +113,9 @@ class SplicedFile:
         return self._sink.finish()
 
     def _flush(self) -> None:
-        if self._waiting:
-            rows = sum(len(batch) for batch in self._waiting)
-            self._add(rows, self._append(self._encode(self._waiting, self._schema, dictionaries=True)), [])
-            self._waiting.clear()
+        if batches := self._waiting.take():
+            rows = sum(len(batch) for batch in batches)
+            self._add(rows, self._append(self._encode(batches, self._schema, dictionaries=True)), [])
 
     def _add(self, rows: int, chunks: Sequence[_Placed], sorting: Sequence[bytes]) -> None:
         self._groups.append(write_group(rows, chunks, sorting))

@@ -13,21 +13,37 @@ GROUP_BYTES = 64 * 1024 * 1024  # but no more than this is held before it is wri
 CODEC = "snappy"  # what every reader knows
 
 
+class HeldRows:
+    """Rows that wait for a row group to be full."""
+
+    def __init__(self) -> None:
+        self._batches: list[pa.RecordBatch] = []
+
+    def add(self, batch: pa.RecordBatch) -> bool:
+        """Hold rows, and say whether there are enough for a row group."""
+        if len(batch):
+            self._batches.append(batch)
+        rows, size = sum(len(each) for each in self._batches), sum(each.nbytes for each in self._batches)
+        return rows >= GROUP_ROWS or size >= GROUP_BYTES
+
+    def take(self) -> list[pa.RecordBatch]:
+        """Return what is held, and hold it no longer."""
+        taken, self._batches = self._batches, []
+        return taken
+
+
 class TableWriter:
     """A Parquet file in the making: rows are held until they fill a row group, and staged as they are written."""
 
     def __init__(self, output: Output, schema: pa.Schema) -> None:
         self._sink = StagedWriter(output.blobs, output.path, prefix=output.block_prefix)
         self._file: Any = pq.ParquetWriter(pa.PythonFile(self._sink, "w"), schema, compression=CODEC)
-        self._waiting: list[pa.RecordBatch] = []
+        self._waiting = HeldRows()
         self._schema = schema
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows; a row group is written once enough are there."""
-        if len(batch):
-            self._waiting.append(batch)
-        rows, size = sum(len(each) for each in self._waiting), sum(each.nbytes for each in self._waiting)
-        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+        if self._waiting.add(batch):
             self._flush()
 
     def finish(self) -> list[str]:
@@ -37,6 +53,5 @@ class TableWriter:
         return self._sink.finish()
 
     def _flush(self) -> None:
-        if self._waiting:
-            self._file.write_table(pa.Table.from_batches(self._waiting, self._schema), row_group_size=GROUP_ROWS)
-            self._waiting.clear()
+        if batches := self._waiting.take():
+            self._file.write_table(pa.Table.from_batches(batches, self._schema), row_group_size=GROUP_ROWS)
