@@ -9,6 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from benchmarks.engine import answers, data, report
+from benchmarks.engine.branches import ROW_REPEATED, ROWS_OF_FILE
 from benchmarks.engine.cells import Cell, Measured, Run, Setting
 from benchmarks.engine.profile import where_time_goes
 from benchmarks.engine.start import import_times
@@ -185,6 +186,15 @@ def test_where_time_goes_is_shown_of_what_misses_only():
     """A setting that meets all its targets has no line there."""
     met = [each for each in judge(MEASURED) if each.met]
     assert where_time_goes(MEASURED, met, LINEAR.rows) == ""
+
+
+def test_what_wrong_guesses_cost_is_their_share_of_the_time():
+    """Of 8,000 ns a row, one row repeated takes 2,000: three quarters are the processor's wrong guesses."""
+    start = {"programs": {}, "imports": {}, "machine": "a machine"}
+    trees = {"hgb": {ROWS_OF_FILE: 8000.0, ROW_REPEATED: 2000.0}}
+    text = where_time_goes(Measured(start=start | {"branches": trees}), [], LINEAR.rows)
+    assert "| hgb | 8,000 | 2,000 | 75% |" in text
+    assert "wrong guesses" not in where_time_goes(Measured(start=start), [], LINEAR.rows)
 
 
 def test_import_times_are_those_of_packages():

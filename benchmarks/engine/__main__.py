@@ -8,7 +8,7 @@ benchmarks/engine.json when it is done: a run may be ended at any time and gone 
     python -m benchmarks.engine [--models logreg hgb] [--formats csv] [--keep id] [--systems pandas polars]
                                 [--rounds 5] [--rows 2000000] [--better-mlflow] [--missing]
     python -m benchmarks.engine --growth [...]     # ours on 0.1, 1, 2 and 10 million rows, logreg and hgb
-    python -m benchmarks.engine --profile          # what start-up takes, for "Where the time goes"
+    python -m benchmarks.engine --profile          # start-up and trees, for "Where the time goes"
     python -m benchmarks.engine --render           # only writes RESULTS.md anew from what was measured
     python -m benchmarks.engine --quick            # a small part of it, on 200,000 rows, printed only
 """
@@ -23,9 +23,11 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from benchmarks.engine import models, report
+from benchmarks.engine.branches import measure_branches
 from benchmarks.engine.cells import MEASURED, Cell, Measured, Run, Setting
 from benchmarks.engine.data import WORK, source
 from benchmarks.engine.start import measure_start
@@ -68,7 +70,8 @@ def main() -> None:
         sys.exit("a benchmark is running here: two would disturb each other, and delete each other's results")
     if arguments.profile:
         measured = Measured.read(file)
-        start = measure_start(arguments.rounds) | {"machine": f"{machine()}. Commit {commit()}."}
+        start = measure_start(arguments.rounds) | {"branches": measure_branches()}
+        start |= {"machine": f"{machine()}. Commit {commit()}."}
         Measured(measured.cells, start).write(file)
     elif arguments.growth:
         for setting in settings(arguments, arguments.models or GROWTH_MODELS, GROWTH[0]):
@@ -117,6 +120,7 @@ def settings(arguments: argparse.Namespace, names: tuple[str, ...], rows: int) -
 def measure_sides(setting: Setting, arguments: argparse.Namespace, file: Path) -> None:
     """Measure the systems on one setting, side by side."""
     started = time.monotonic()
+    commit()
     models.make(setting.model)
     source(setting.rows, setting.format)
     probes = check(setting, chosen(setting, arguments.systems))
@@ -163,8 +167,12 @@ def machine() -> str:
     return f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {cores}, Python {platform.python_version()}, {versions}"
 
 
+@cache
 def commit() -> str:
-    """Return the short name of the commit that is checked out, with -dirty if files are not as in it."""
+    """Return the short name of the commit that is checked out, with -dirty if files are not as in it.
+
+    As they were when the first cell was measured: those after it find what was written of it.
+    """
     words = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
     answer = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
     return answer.stdout.strip() or "unknown"  # a copy of the files may have no history
