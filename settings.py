@@ -65,6 +65,10 @@ class Settings:
     """Container of the registry."""
     jobs_queue: str = "scoring-jobs"
     """Queue of jobs; its poison queue is this name + "-poison"."""
+    events_queue: str = "scoring-events"
+    """Queue of events: one for each run that has ended."""
+    events_source: str = "/dropscore"
+    """What events give as their `source`: tells the events of several installations apart."""
     threads: int = 0
     """Scoring threads of this process; 0 for one a core."""
     block_bytes: int = 6 * 1024 * 1024

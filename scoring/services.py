@@ -24,11 +24,12 @@ class Services:
 
     @classmethod
     def open(cls, settings: Settings) -> "Services":
-        """Wire the services that `settings` describe, and make the containers and the queue that are not there."""
+        """Wire the services that `settings` describe, and make the containers and queues that are not there."""
         storage = open_storage(settings)
         for container in (settings.incoming, settings.scored, settings.rejected, settings.runs, settings.models):
             storage.blobs.create_container(container)
-        storage.queues.create_queue(settings.jobs_queue)
+        for queue in (settings.jobs_queue, settings.events_queue):
+            storage.queues.create_queue(queue)
         registry = Registry(storage.blobs, settings.models)
         return cls(
             settings,
