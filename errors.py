@@ -30,6 +30,8 @@ DropscoreError
 │   ├── StorageDeniedError         credentials refused
 │   └── StorageUnavailableError    throttled, failing or out of reach
 ├── RunNotFoundError               no receipt with that run id
+├── RunCancelledError              a run that was cancelled before it ended
+├── RunEndedError                  a run that has ended: it can be neither cancelled nor ended otherwise
 ├── SettingsError                  a setting that is missing or cannot be read
 └── RetriesExhaustedError          a job that failed at every try
 
@@ -232,6 +234,18 @@ class RunNotFoundError(DropscoreError):
     """No receipt with that run id."""
 
     code, status = "run_not_found", 404
+
+
+class RunCancelledError(DropscoreError):
+    """The run was cancelled before it ended."""
+
+    code, status = "run_cancelled", 409
+
+
+class RunEndedError(DropscoreError):
+    """The run has ended, so that it can be neither cancelled nor ended otherwise."""
+
+    code, status = "run_ended", 409
 
 
 class SettingsError(DropscoreError):

@@ -19,6 +19,9 @@ FORMATS: Mapping[str, Format] = {
 }  # fmt: skip
 """What names of files end with, and the format that says."""
 
+MOST_ATTEMPTS = 999
+"""How often a job may be replayed."""
+
 
 def format_of(name: str) -> Format | None:
     """Return a file's format by its name; None for a name that says none we know."""
@@ -35,6 +38,8 @@ class Job:
     options: Options = Options()
     etag: str | None = None
     """The version of the input that is meant; None for whichever is there when the run begins."""
+    attempt: int = 0
+    """How often it was replayed: each time is a run of its own, so what came of the ones before stays on record."""
 
     @property
     def is_of_folder(self) -> bool:
@@ -54,7 +59,8 @@ class Job:
     def to_json(self) -> str:
         """Return the job as a queue message holds it."""
         what = {"input": str(self.input), "etag": self.etag, "model": str(self.model)}
-        return json.dumps(what | self.options.to_dict())
+        attempt = {"attempt": self.attempt} if self.attempt else {}
+        return json.dumps(what | attempt | self.options.to_dict())
 
     @classmethod
     def from_json(cls, text: str) -> "Job":
@@ -71,15 +77,17 @@ class Job:
             raise MessageInvalidError('the message has no "input"; ' + _EXAMPLE)
         path = BlobPath.parse(place)
         check_name(BlobPath(path.container, path.name.removesuffix("/")))
-        model, etag = fields.pop("model", None), fields.pop("etag", None)
+        model, etag, attempt = fields.pop("model", None), fields.pop("etag", None), fields.pop("attempt", 0)
         if etag is not None and not isinstance(etag, str):
             raise MessageInvalidError('"etag" must be a text; ' + _EXAMPLE)
         etag = etag and etag.strip('"')  # Event Grid and HTTP write it in quotes
+        if type(attempt) is not int or not 0 <= attempt <= MOST_ATTEMPTS:
+            raise MessageInvalidError(f'"attempt" must be a whole number from 0 to {MOST_ATTEMPTS}; ' + _EXAMPLE)
         if model is None:
-            return cls(path, _model_of(path), Options.from_dict(fields), etag)
+            return cls(path, _model_of(path), Options.from_dict(fields), etag, attempt)
         if not isinstance(model, str):
             raise MessageInvalidError('"model" must be a text such as "churn" or "churn@3"; ' + _EXAMPLE)
-        return cls(path, ModelReference.parse(model), Options.from_dict(fields), etag)
+        return cls(path, ModelReference.parse(model), Options.from_dict(fields), etag, attempt)
 
     def scored_name(self, incoming: str) -> str:
         """Return the name of the result: `result_name`, with the format behind it if that is not the input's.
@@ -142,5 +150,5 @@ class Run:
             "reference": str(self.job.model),
             "model": [self.model.name, self.model.version, self.model.digest] if self.model else None,
             "options": self.job.options.to_dict(),
-        }
+        } | ({"attempt": self.job.attempt} if self.job.attempt else {})
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]

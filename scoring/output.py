@@ -1,9 +1,11 @@
 """Blobs in the making: staged by any thread, invisible until one conditional commit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
-from errors import BlobNotFoundError, BlocksMissingError, ConditionFailedError, SupersededError
-from scoring.job import Run
+from errors import BlobNotFoundError, BlocksMissingError, ConditionFailedError, NameInvalidError, SupersededError
+from scoring.job import Job, Run
+from settings import Settings
 from storage import ANY_ETAG, Blob, BlobPath, BlobStore
 from storage.writer import block_id
 
@@ -11,6 +13,13 @@ RUN_KEY = "dropscore_run"
 """Metadata of results and rejects: the run that wrote them, and (below) the version of the input it scored."""
 
 INPUT_KEY = "dropscore_input_etag"
+
+
+def result_paths(job: Job, settings: Settings) -> tuple[BlobPath, BlobPath]:
+    """Return where a job's result and its rejects belong."""
+    incoming = settings.incoming
+    scored = BlobPath(settings.scored, job.scored_name(incoming))
+    return scored, BlobPath(settings.rejected, job.result_name(incoming))
 
 
 class Output:
@@ -33,17 +42,22 @@ class Output:
         self.blobs.stage_block(self.path, name, data)
         return name
 
-    def commit(self, block_ids: Sequence[str]) -> str:
+    def commit(self, block_ids: Sequence[str], look: Callable[[], None]) -> str:
         """Make the blob these blocks, and return its ETag; if this very run has done so already, just the latter.
 
-        SupersededError if the input is not the version that was scored any more; BlocksMissingError (retryable) if
-        another run's commit dropped our blocks.
+        `look` is called before each try, and raises if the run has ended otherwise: a twin's result may have been
+        replaced by a later run's since, which is not ours to overwrite. SupersededError if the input is not the
+        version that was scored any more; BlocksMissingError (retryable) if another run's commit dropped our blocks.
+
+        A try that did happen, but whose answer was lost, looks like one that was lost to somebody else: either way
+        the blob says whose it is.
         """
         while True:
             current = self._look()
-            if current and current.metadata.get(RUN_KEY) == self._run.id:
+            if self._is_ours(current):
                 return current.etag
             # Looked at after `current`: whoever scored a newer input and commits from here on changes its ETag.
+            look()
             check_current(self.blobs, self._run)
             try:
                 return self.blobs.commit_blocks(
@@ -57,28 +71,31 @@ class Output:
             except ConditionFailedError:
                 continue  # somebody was faster: look again at whose result is there
             except BlocksMissingError:
-                current = self._look()
-                if current and current.metadata.get(RUN_KEY) == self._run.id:
+                if self._is_ours(current := self._look()):
                     return current.etag
+                look()
                 raise
 
     def remove(self) -> None:
         """Delete what a run of another version of the input left here: this one has nothing to put in its place."""
-        current = self._look()
         etag = self._run.input.etag if self._run.input else None
-        if current is None or current.metadata.get(INPUT_KEY) == etag:
-            return
-        check_current(self.blobs, self._run)
-        try:
-            self.blobs.delete(self.path, if_match=current.etag)
-        except (BlobNotFoundError, ConditionFailedError):
-            return  # a newer run has been here: it is that one's now
+        while (current := self._look()) and current.metadata.get(INPUT_KEY) != etag:
+            check_current(self.blobs, self._run)
+            try:
+                self.blobs.delete(self.path, if_match=current.etag)
+            except BlobNotFoundError:
+                return
+            except ConditionFailedError:
+                continue  # another run has been here: look again at whose result is there
+
+    def _is_ours(self, current: Blob | None) -> TypeGuard[Blob]:
+        return current is not None and current.metadata.get(RUN_KEY) == self._run.id
 
     def _look(self) -> Blob | None:
         try:
             return self.blobs.stat(self.path)
-        except BlobNotFoundError:
-            return None
+        except (BlobNotFoundError, NameInvalidError):
+            return None  # under a name that no blob can have, there is none
 
 
 def check_current(blobs: BlobStore, run: Run) -> None:

@@ -6,9 +6,9 @@ committed, and the receipt is written last. Whoever finds the receipt has nothin
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from errors import (
     BlobNotFoundError,
@@ -17,6 +17,8 @@ from errors import (
     FormatUnsupportedError,
     InputError,
     ModelError,
+    ModelNotFoundError,
+    RunEndedError,
     SupersededError,
     ThresholdExceededError,
 )
@@ -24,16 +26,19 @@ from model_store.registry import ModelVersion
 from scoring.codec import Progress, Scored, Work
 from scoring.csv.codec import CONTENT_TYPE as CSV
 from scoring.csv.codec import score_csv
+from scoring.ending import end_run, settle, withdraw
 from scoring.job import FORMATS, Job, Run, format_of
 from scoring.log_lines import Pace, line
+from scoring.open_runs import pinned
 from scoring.options import Format
-from scoring.output import Output, superseded
+from scoring.output import Output, check_current, result_paths, superseded
 from scoring.parquet.codec import CONTENT_TYPE as PARQUET
 from scoring.parquet.codec import score_parquet
-from scoring.receipt import Receipt, write_up
+from scoring.receipt import Found, Receipt, write_up
 from scoring.services import Services
 from scoring.tally import Tally
-from storage import Blob, BlobPath
+from scoring.watch import Watch
+from storage import Blob
 
 log = logging.getLogger(__name__)
 
@@ -52,34 +57,43 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
 
     Permanent faults end in a failed receipt and are not raised; what a retry can mend is raised.
     """
-    started = datetime.now(UTC)
-    tally = Tally()
-    dialect: Mapping[str, Any] | None = None
+    started, tally = datetime.now(UTC), Tally()
     with tally.stage("begin"):
-        run = begin(job, services)
-        if (receipt := services.receipts.find(run.id)) and receipt.is_final:
-            log.info(line("run_known", **_names(run), status=receipt.status))
-            return receipt
-        services.receipts.announce(run)
+        entered = enter(job, services)
+        if entered.ended:
+            log.info(line("run_known", **_names(entered.run), status=entered.ended.status))
+            return entered.ended
+        services.receipts.announce(entered.run)
+    return score_run(entered, services, progress, started=started, tally=tally)
+
+
+def score_run(
+    entered: "Entered", services: Services, progress: Progress, *, started: datetime, tally: Tally
+) -> Receipt:
+    """Take a run that has begun to its end."""
+    run = entered.run
+    dialect: Mapping[str, Any] | None = None
     log.info(line("run_began", **_names(run), bytes=run.input.size if run.input else None))
     scored, rejected = _outputs(run, services)
+    watch = Watch(run, services, entered.found.etag if entered.found else None)
+    error: DropscoreError | None = None
     try:
         with tally.stage("rest"):
-            result = _score(run, services, scored, rejected, progress=progress, tally=tally)
+            result = _score(run, services, scored, rejected, progress=_shown(progress, run, watch), tally=tally)
         tally.add(result.tally)
         dialect = result.dialect
         _check_sum(tally)
         with tally.stage("commit"):
-            _commit(result, scored, rejected, run)
-        error: DropscoreError | None = None
-    except ConditionFailedError:
-        error = superseded(run)  # a read found another version of the input
-    except BlobNotFoundError as fault:
-        if fault.file != str(job.input):
-            raise  # a container of ours is gone: that is not the file's fault
-        error = superseded(run) if run.input else fault
-    except (InputError, ModelError) as fault:
-        error = fault
+            _commit(result, scored, rejected, run, watch)
+    except RunEndedError:
+        receipt = services.receipts.get(run.id)
+        withdraw(receipt, run, services)
+        log.info(line("run_known", **_names(run), status=receipt.status))
+        return receipt
+    except DropscoreError as fault:
+        error = ending_of(fault, run)
+        if error is None:
+            raise
     if error and error.code != SupersededError.code:
         _clear(error, scored, rejected)
     receipt = write_up(
@@ -91,9 +105,19 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
         rejects=rejected.path if tally.rejected and (error is None or error.code == "threshold_exceeded") else None,
         dialect=dialect,
     )
-    receipt = services.receipts.record(receipt)
+    receipt = end_run(receipt, run, services)
     log.log(logging.WARNING if receipt.status == "failed" else logging.INFO, _ended(run, receipt))
     return receipt
+
+
+def ending_of(fault: DropscoreError, run: Run) -> DropscoreError | None:
+    """Return the error that a run ends with because of `fault`; None for a fault that another try can mend."""
+    if isinstance(fault, ConditionFailedError):
+        return superseded(run)  # a read found another version of the input
+    if isinstance(fault, BlobNotFoundError) and fault.file == str(run.job.input):
+        return superseded(run) if run.input else fault
+    # Any other blob that is gone is ours, or its container is: that is not the file's fault.
+    return fault if isinstance(fault, InputError | ModelError) else None
 
 
 def _names(run: Run) -> dict[str, str]:
@@ -120,8 +144,45 @@ def _ended(run: Run, receipt: Receipt) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A run that a delivery of its job has found, or begun."""
+
+    run: Run
+    found: Found | None
+    """The receipt that it has already."""
+
+    @property
+    def ended(self) -> Receipt | None:
+        """The receipt of a run that has ended for good: there is nothing left to do."""
+        return self.found.receipt if self.found and self.found.receipt.is_final else None
+
+
+def enter(job: Job, services: Services) -> Entered:
+    """Begin the run of a job, or go on with the one that an earlier delivery of it has begun."""
+    while True:
+        entry = services.open_runs.open(_pin(job, services))
+        entered = Entered(entry.run, services.receipts.look(entry.run.id))
+        if entered.ended is None:
+            return entered
+        if entry.is_found:  # whoever wrote the receipt has died before the rest was done
+            settle(entered.ended, entry.run, services)
+        else:
+            withdraw(entered.ended, entry.run, services)
+            services.open_runs.close(entry.run)
+        if entry.run.job.attempt >= job.attempt:
+            return entered
+
+
 def begin(job: Job, services: Services) -> Run:
-    """Pin what the run works on: the version of the input that is meant, or is there now, and the model's.
+    """Return the run that a job is, or would be, without beginning it."""
+    run = _pin(job, services)
+    entry = services.open_runs.find(run)
+    return entry.run if entry and entry.run.job.attempt >= job.attempt else run
+
+
+def _pin(job: Job, services: Services) -> Run:
+    """Pin what a run works on: the version of the input that is meant, or is there now, and the model's.
 
     The model's is exactly what the reference means now, whether or not it can be opened: a run that fell back on
     another where that one is damaged would be another run, here but not on the next machine.
@@ -138,7 +199,7 @@ def begin(job: Job, services: Services) -> Run:
         model = services.models.resolve(job.model)
     except ModelError as error:
         log.warning(line("model_refused", input=str(job.input), model=str(job.model), error=error.code))
-    return Run(job, source, model)
+    return pinned(Run(job, source, model))
 
 
 def _score(
@@ -149,10 +210,9 @@ def _score(
         raise BlobNotFoundError(
             "the file is not there to be scored: it was deleted, or the job names another", file=str(run.job.input)
         )
-    version = run.model or services.models.resolve(run.job.model)
     settings = services.settings
     with tally.stage("open"):
-        model = services.models.load(version)
+        model = services.models.load(run.model or _missing(run, services))
     work = Work(
         services.blobs,
         run.input,
@@ -164,28 +224,35 @@ def _score(
         max(settings.block_bytes, run.input.size // MAX_BLOCKS),
         settings.max_record_bytes,
         settings.max_expansion,
-        _logged(progress, run, run.input.size),
+        progress,
         tally,
     )
     return CODECS[kind](work)
 
 
-def _logged(progress: Progress, run: Run, size: int) -> Progress:
-    """Return `progress` that also logs a line from time to time."""
-    pace = Pace(size)
+def _missing(run: Run, services: Services) -> NoReturn:
+    """Raise why there is no model; also where there is one by now, as the run was begun without."""
+    services.models.resolve(run.job.model)
+    raise ModelNotFoundError(f"{run.job.model} was not there when the run began, and is now: replay the run")
+
+
+def _shown(progress: Progress, run: Run, watch: Watch) -> Progress:
+    """Return `progress` that is also watched, and logs a line from time to time."""
+    pace = Pace(run.input.size if run.input else 0)
 
     def update(read: int, tally: Tally) -> None:
         progress(read, tally)
+        watch.update(read, tally)
         if pace.due():
             log.info(line("run_progress", **_names(run), **pace.figures(read, tally)))
 
     return update
 
 
-def _commit(result: Scored, scored: Output, rejected: Output, run: Run) -> None:
+def _commit(result: Scored, scored: Output, rejected: Output, run: Run, watch: Watch) -> None:
     tally = result.tally
     if result.rejected_blocks:
-        rejected.commit(result.rejected_blocks)
+        rejected.commit(result.rejected_blocks, watch.look)
     else:
         rejected.remove()
     if not run.job.options.allows(tally.rejected, tally.read):
@@ -195,7 +262,9 @@ def _commit(result: Scored, scored: Output, rejected: Output, run: Run) -> None:
             f"{run.job.options.error_threshold} allows; see the rejects file",
             file=str(run.job.input),
         )
-    scored.commit(result.scored_blocks)
+    scored.commit(result.scored_blocks, watch.look)
+    # A newer version that came just now, and has no result to put in the place of ours, would leave that standing.
+    check_current(scored.blobs, run)
 
 
 def _clear(error: DropscoreError, scored: Output, rejected: Output) -> None:
@@ -209,11 +278,9 @@ def _clear(error: DropscoreError, scored: Output, rejected: Output) -> None:
 
 
 def _outputs(run: Run, services: Services) -> tuple[Output, Output]:
-    settings = services.settings
-    names = (run.job.scored_name(settings.incoming), run.job.result_name(settings.incoming))
     scored, rejected = (
-        Output(services.blobs, BlobPath(container, name), run, _content_type(name))
-        for container, name in zip((settings.scored, settings.rejected), names, strict=True)
+        Output(services.blobs, path, run, _content_type(path.name))
+        for path in result_paths(run.job, services.settings)
     )
     return scored, rejected
 

@@ -11,6 +11,7 @@ from errors import (
     BlobNotFoundError,
     ConditionFailedError,
     DropscoreError,
+    NameInvalidError,
     RetriesExhaustedError,
     RunNotFoundError,
     ThresholdExceededError,
@@ -21,7 +22,10 @@ from storage import ANY_ETAG, BlobPath, BlobStore
 
 _JSON = "application/json"
 
-Status = Literal["succeeded", "failed", "superseded"]
+Status = Literal["succeeded", "failed", "superseded", "cancelled"]
+
+STATUSES: Mapping[str, Status] = {"superseded": "superseded", "run_cancelled": "cancelled"}
+"""What a run's status is by the code of its error; `failed` for any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def write_up(
     finished = datetime.now(UTC)
     status: Status = "succeeded"
     if error:
-        status = "superseded" if error.code == "superseded" else "failed"
+        status = STATUSES.get(error.code, "failed")
     seconds = (finished - started).total_seconds()
     is_read = run.input is not None and (not error or error.code == ThresholdExceededError.code)
     warning = {"code": "no_rows", "message": "the file has columns and no rows: the result has none either"}
@@ -142,6 +146,14 @@ def _peak_memory() -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A receipt as it is stored."""
+
+    etag: str
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
 class Receipts:
     """Where runs' records are: <container>/<run id>/plan.json, and receipt.json once the run has ended."""
 
@@ -158,22 +170,38 @@ class Receipts:
         except ConditionFailedError:
             return  # an earlier try of the same run has written the same
 
+    def report(self, run_id: str, figures: Mapping[str, Any]) -> None:
+        """Write down how far a run is: for those who ask, and as a sign that it is alive."""
+        data = (json.dumps(figures, indent=2) + "\n").encode()
+        self.blobs.write(BlobPath(self.container, f"{run_id}/progress.json"), data, content_type=_JSON)
+
     def status(self, run_id: str) -> dict[str, Any]:
-        """Return a run's receipt, or its plan while it is running; RunNotFoundError if there is neither."""
-        for name in ("receipt.json", "plan.json"):
-            try:
-                record: dict[str, Any] = json.loads(self.blobs.read(BlobPath(self.container, f"{run_id}/{name}")))
-            except BlobNotFoundError:
-                continue
-            return record
-        raise RunNotFoundError(f"there is no run {run_id!r}; its job may still be waiting in the queue")
+        """Return a run's receipt, or its plan and progress while it is running; RunNotFoundError for neither."""
+        record = self._record(run_id, "receipt.json") or self._record(run_id, "plan.json")
+        if record is None:
+            raise RunNotFoundError(f"there is no run {run_id!r}; its job may still be waiting in the queue")
+        if record["status"] == "running" and (progress := self._record(run_id, "progress.json")):
+            record["progress"] = progress
+        return record
+
+    def _record(self, run_id: str, name: str) -> dict[str, Any] | None:
+        try:
+            record: dict[str, Any] = json.loads(self.blobs.read(BlobPath(self.container, f"{run_id}/{name}")))
+        except (BlobNotFoundError, NameInvalidError):
+            return None
+        return record
 
     def find(self, run_id: str) -> Receipt | None:
         """Return a run's receipt; None while there is none."""
+        return found.receipt if (found := self.look(run_id)) else None
+
+    def look(self, run_id: str, etag: str | None = None) -> "Found | None":
+        """Return a run's receipt with its ETag; None while there is none, or none but that of `etag`."""
         try:
-            return Receipt.from_json(self.blobs.read(self._path(run_id)))
+            found = self.blobs.poll(self._path(run_id), etag)
         except BlobNotFoundError:
             return None
+        return found and Found(found[0], Receipt.from_json(found[1]))
 
     def get(self, run_id: str) -> Receipt:
         """Return a run's receipt; RunNotFoundError while there is none."""
@@ -182,21 +210,28 @@ class Receipts:
         raise RunNotFoundError(f"run {run_id!r} has no receipt: it is waiting or under way")
 
     def record(self, receipt: Receipt) -> Receipt:
-        """Write a receipt, unless the run has a final one, and return the one that counts."""
+        """Write a receipt, unless the run has a final one, and return the one that counts.
+
+        Safe to do twice, as after a write whose answer was lost: the second time finds what the first has written.
+        """
         data, path = receipt.to_json().encode(), self._path(receipt.run_id)
-        try:
-            self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type=_JSON)
-        except ConditionFailedError:
-            etag = self.blobs.stat(path).etag
-            existing = self.get(receipt.run_id)
-            if existing.is_final or not receipt.is_final:
-                return existing
+        while True:
+            found = None
+            try:
+                self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type=_JSON)
+            except ConditionFailedError:
+                if (found := self.look(receipt.run_id)) is None:
+                    continue  # it was there, and was deleted by hand
+            if found is None:
+                return receipt
+            if found.receipt.is_final or not receipt.is_final:
+                return found.receipt
             # The job was given up and has ended after all; if somebody else says so first, that is as good.
             try:
-                self.blobs.write(path, data, if_match=etag, content_type=_JSON)
-            except ConditionFailedError:
-                return self.get(receipt.run_id)
-        return receipt
+                self.blobs.write(path, data, if_match=found.etag, content_type=_JSON)
+            except (BlobNotFoundError, ConditionFailedError):
+                continue
+            return receipt
 
     def _path(self, run_id: str) -> BlobPath:
         return BlobPath(self.container, f"{run_id}/receipt.json")

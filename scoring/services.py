@@ -6,6 +6,7 @@ from pathlib import Path
 from model_store.cache import ModelCache
 from model_store.registry import Registry
 from scoring.engine import Engine
+from scoring.open_runs import OpenRuns
 from scoring.receipt import Receipts
 from settings import Settings
 from storage import BlobStore, QueueStore, open_storage
@@ -21,6 +22,11 @@ class Services:
     models: ModelCache
     receipts: Receipts
     engine: Engine
+
+    @property
+    def open_runs(self) -> OpenRuns:
+        """The runs under way."""
+        return OpenRuns(self.blobs, self.settings.runs)
 
     @classmethod
     def open(cls, settings: Settings) -> "Services":

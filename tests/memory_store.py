@@ -18,7 +18,7 @@ from scoring.pipeline import run_job
 from scoring.receipt import Receipt, Receipts
 from scoring.services import Services
 from settings import Settings
-from storage import ANY_ETAG, Blob, BlobPath
+from storage import ANY_ETAG, Blob, BlobPath, QueueMessage
 
 Reads = Callable[[int, int], bytes]
 """Gives `length` bytes from `offset` of a blob that is made up as it is read."""
@@ -123,6 +123,34 @@ class MemoryBlobStore:
             raise ConditionFailedError(f"{path}: the condition does not hold", file=str(path))
 
 
+class MemoryQueueStore:
+    """QueueStore over lists; messages are there for good once sent, whoever receives them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sent: dict[str, list[str]] = {}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._sent.clear()
+
+    def sent(self, queue: str) -> list[str]:
+        """Return all that was ever sent to a queue."""
+        return list(self._sent.get(queue, ()))
+
+    def create_queue(self, queue: str) -> None: ...
+
+    def send(self, queue: str, body: str, *, delay: float = 0) -> None:  # noqa: ARG002  # nothing is hidden here
+        with self._lock:
+            self._sent.setdefault(queue, []).append(body)
+
+    def receive(self, queue: str, *, limit: int = 1, lease: float = 30) -> list[QueueMessage]:
+        raise NotImplementedError("nothing here receives: look at `sent`")
+
+    def delete(self, queue: str, message: QueueMessage) -> None:
+        raise NotImplementedError("nothing here receives: look at `sent`")
+
+
 @dataclass(frozen=True)
 class OneModel:
     """A model cache that knows one model, whatever the reference."""
@@ -158,13 +186,14 @@ class Runs:
     engine: Engine
     settings: Settings = field(default_factory=lambda: Settings(threads=1, block_bytes=4096))
     blobs: MemoryBlobStore = field(default_factory=MemoryBlobStore)
+    queues: MemoryQueueStore = field(default_factory=MemoryQueueStore)
 
     def score(self, name: str, content: bytes | tuple[int, Reads], **options: Any) -> Outcome:
         """Score a file given as its bytes, or as its size and a function that makes them up."""
         services = Services(
             self.settings,
             self.blobs,
-            None,  # type: ignore[arg-type]  # a run sends no messages
+            self.queues,
             OneModel(self.model),  # type: ignore[arg-type]  # all that a run asks of a cache
             Receipts(self.blobs, self.settings.runs),
             self.engine,
@@ -179,6 +208,7 @@ class Runs:
             return Outcome(receipt, self._read(receipt.output), self._read(receipt.rejects))
         finally:
             self.blobs.clear()
+            self.queues.clear()
 
     def _read(self, place: str | None) -> bytes | None:
         return self.blobs.read(BlobPath.parse(place)) if place else None

@@ -1,0 +1,61 @@
+"""How a run ends, whoever ends it: its receipt, what follows from that, and last of all its entry is removed.
+
+Each step may be done twice, and by two at a time. A process that dies between two of them leaves the run's entry
+behind: the next delivery of its job, or else the sweeper, finds that and does the rest.
+"""
+
+from errors import BlobNotFoundError, ConditionFailedError, NameInvalidError
+from scoring.events import send_ended
+from scoring.job import Run
+from scoring.output import RUN_KEY, result_paths
+from scoring.receipt import Receipt
+from scoring.services import Services
+from storage import BlobPath, BlobStore
+
+
+def end_run(receipt: Receipt, run: Run, services: Services) -> Receipt:
+    """End a run with this receipt, unless it has ended before, and return the receipt that counts."""
+    counting = services.receipts.record(receipt)
+    if counting is receipt or _is_open(run, services):
+        settle(counting, run, services)
+    else:  # whoever ended it has done the rest
+        withdraw(counting, run, services)
+    return counting
+
+
+def settle(receipt: Receipt, run: Run, services: Services) -> None:
+    """Do what follows once a run has its receipt: take back what that does not name, tell it, close the run."""
+    withdraw(receipt, run, services)
+    send_ended(receipt, services)
+    services.open_runs.close(run)
+
+
+def withdraw(receipt: Receipt, run: Run, services: Services) -> None:
+    """Delete what a run has put up and its receipt does not name.
+
+    There is such a thing where it was cancelled, given up or overtaken by a newer input just when it committed.
+    """
+    if receipt.status == "succeeded":
+        return
+    named = {receipt.output, receipt.rejects}
+    for path in result_paths(run.job, services.settings):
+        if str(path) not in named:
+            _take_back(services.blobs, path, run)
+
+
+def _take_back(blobs: BlobStore, path: BlobPath, run: Run) -> None:
+    while True:
+        try:
+            current = blobs.stat(path)
+            if current.metadata.get(RUN_KEY) != run.id:
+                return
+            blobs.delete(path, if_match=current.etag)
+        except (BlobNotFoundError, NameInvalidError):
+            return
+        except ConditionFailedError:
+            continue  # somebody has just replaced it: look again at whose it is
+
+
+def _is_open(run: Run, services: Services) -> bool:
+    found = services.open_runs.find(run)
+    return found is not None and found.run.id == run.id

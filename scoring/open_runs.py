@@ -1,0 +1,142 @@
+"""Runs under way: what each is pinned to, so that every delivery of its job goes on with the very same run.
+
+An alias may move, and the process may die, between two deliveries of one job. Whoever begins it first writes down
+which run that is; whoever comes later finds it and asks no alias again. The entry is removed last of all, so what
+is listed here is either under way or was left behind by a process that died: the sweeper looks through these alone,
+and never through all the runs there ever were.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from errors import BlobNotFoundError, ConditionFailedError
+from model_store.registry import ModelVersion
+from scoring.job import Job, Run
+from storage import ANY_ETAG, Blob, BlobPath, BlobStore
+
+FOLDER = "_open"
+"""Where the entries are in the container of runs; no run's id begins with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that has begun and is not known to have ended."""
+
+    run: Run
+    started: datetime
+    """UTC."""
+    sweeps: int
+    """How often the sweeper has sent its messages again, without a sign of life since."""
+    etag: str
+    """Of the entry."""
+    is_found: bool = True
+    """Whether it was there already: not so for the one who opens it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRuns:
+    """The entries of runs under way: <container>/_open/<key>.json, one for each job on one version of its input."""
+
+    blobs: BlobStore
+    container: str
+
+    def open(self, run: Run) -> OpenRun:
+        """Say that a run begins, and return the one that counts: another, if its job has begun before."""
+        path, started = self._path(run), datetime.now(UTC)
+        data = _to_json(run, started, 0)
+        while True:
+            try:
+                etag = self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type="application/json")
+            except ConditionFailedError:
+                if found := self._read(path):
+                    return found
+                continue  # it has just been closed
+            return OpenRun(pinned(run), started, 0, etag, is_found=False)
+
+    def find(self, run: Run) -> OpenRun | None:
+        """Return the open run of the same job on the same version of its input as `run`; None if there is none."""
+        return self._read(self._path(run))
+
+    def close(self, run: Run) -> None:
+        """Remove a run's entry; one of another run of the same job is left alone, and none at all is as good."""
+        path = self._path(run)
+        while (found := self._read(path)) and found.run.id == run.id:
+            try:
+                self.blobs.delete(path, if_match=found.etag)
+            except BlobNotFoundError:
+                return
+            except ConditionFailedError:
+                continue  # swept, or opened anew, just now: look again at whose it is
+
+    def sweep(self, entry: OpenRun, sweeps: int) -> bool:
+        """Write down that the messages of a run are sent again; False if somebody else has changed the entry."""
+        data = _to_json(entry.run, entry.started, sweeps)
+        try:
+            self.blobs.write(self._path(entry.run), data, if_match=entry.etag, content_type="application/json")
+        except (BlobNotFoundError, ConditionFailedError):
+            return False
+        return True
+
+    def list(self) -> Iterator[Blob]:
+        """Yield the entries as blobs, `read` them: most need no look, as they were written a moment ago."""
+        try:
+            yield from self.blobs.list(self.container, f"{FOLDER}/")
+        except BlobNotFoundError:  # not even the container is there
+            return
+
+    def read(self, blob: Blob) -> OpenRun | None:
+        """Return what an entry says; None if it has just been removed."""
+        return self._read(blob.path)
+
+    def _read(self, path: BlobPath) -> OpenRun | None:
+        try:
+            found = self.blobs.poll(path)
+        except BlobNotFoundError:
+            return None
+        return None if found is None else _from_json(*found)
+
+    def _path(self, run: Run) -> BlobPath:
+        return BlobPath(self.container, f"{FOLDER}/{key_of(run)}.json")
+
+
+def key_of(run: Run) -> str:
+    """Return 32 hexadecimal digits that are the same for all deliveries of a job on one version of its input.
+
+    Its replays have the same: of all attempts of a job, one at a time is under way.
+    """
+    text = replace(pinned(run).job, attempt=0).to_json()
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def pinned(run: Run) -> Run:
+    """Return a run whose job says which version of the input is meant."""
+    if run.input is None or run.job.etag:
+        return run
+    return replace(run, job=replace(run.job, etag=run.input.etag))
+
+
+def _to_json(run: Run, started: datetime, sweeps: int) -> bytes:
+    source, model = run.input, run.model
+    entry = {
+        "run_id": run.id,
+        "job": json.loads(pinned(run).job.to_json()),
+        "input": {"etag": source.etag, "size": source.size, "modified": source.modified.isoformat()}
+        if source
+        else None,
+        "model": {"name": model.name, "version": model.version, "digest": model.digest} if model else None,
+        "started": started.isoformat(),
+        "sweeps": sweeps,
+    }
+    return (json.dumps(entry, indent=2) + "\n").encode()
+
+
+def _from_json(etag: str, text: bytes) -> OpenRun:
+    entry: dict[str, Any] = json.loads(text)
+    job, source, model = Job.from_json(json.dumps(entry["job"])), entry["input"], entry["model"]
+    blob = source and Blob(job.input, source["size"], source["etag"], datetime.fromisoformat(source["modified"]))
+    run = Run(job, blob, model and ModelVersion(**model))
+    return OpenRun(run, datetime.fromisoformat(entry["started"]), entry["sweeps"], etag)
