@@ -76,7 +76,7 @@ def run_queued_job(message: func.QueueMessage) -> None:
     """Run the job a message describes; what is raised here, the host retries."""
     from scoring.intake import accept_message  # noqa: PLC0415  # cold start, as above
 
-    accept_message(message.get_body().decode(), services())
+    accept_message(message.get_body(), services())
 
 
 @app.function_name("poisoned_jobs")
@@ -85,4 +85,13 @@ def record_poisoned_job(message: func.QueueMessage) -> None:
     """Write the failed receipt of a job that failed at every try, so that it does not vanish silently."""
     from scoring.intake import give_up  # noqa: PLC0415  # cold start, as above
 
-    give_up(message.get_body().decode(), services())
+    give_up(message.get_body(), services())
+
+
+@app.function_name("poisoned_blobs")
+@app.queue_trigger(arg_name="message", queue_name="webjobs-blobtrigger-poison", connection=settings.connection)
+def queue_poisoned_blob(message: func.QueueMessage) -> None:
+    """Queue the job of a dropped file after all, when the blob trigger failed at every try."""
+    from scoring.intake import accept_poisoned_blob  # noqa: PLC0415  # cold start, as above
+
+    accept_poisoned_blob(message.get_body(), services())

@@ -38,11 +38,11 @@ def to_event(receipt: Receipt, services: Services) -> dict[str, Any]:
     The id is the run's. A job that was given up may be sent again and end under the same run id for good: what came
     of it then is other news, so the event of the giving up has an id of its own.
     """
-    path = receipt.input.get("path")
+    subject = receipt.input.get("path") or receipt.input.get("id")
     data: dict[str, Any] = {
         "run_id": receipt.run_id,
         "status": receipt.status,
-        "input": {key: receipt.input.get(key) for key in ("path", "etag", "size")},
+        "input": dict(receipt.input),
         "model": {key: receipt.model.get(key) for key in ("reference", "name", "version")},
         "rows": dict(receipt.rows),
         "output": receipt.output,
@@ -55,7 +55,7 @@ def to_event(receipt: Receipt, services: Services) -> dict[str, Any]:
         "id": receipt.run_id if receipt.is_final else f"{receipt.run_id}-given-up",
         "source": services.settings.events_source,
         "type": _TYPE + receipt.status,
-        **({"subject": path} if path else {}),  # CloudEvents has no empty and no null ones
+        **({"subject": subject} if subject else {}),  # CloudEvents has no empty and no null ones
         "time": receipt.finished,
         "datacontenttype": "application/json",
         "data": data,

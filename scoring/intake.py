@@ -2,15 +2,27 @@
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from errors import BlobNotFoundError, DropscoreError, InputError, ModelError, RetriesExhaustedError
+from errors import (
+    BlobNotFoundError,
+    DropscoreError,
+    InputError,
+    ModelError,
+    RetriesExhaustedError,
+)
+from scoring.blob_events import Dropped
+from scoring.events import send_ended
 from scoring.job import Job
 from scoring.log_lines import line
+from scoring.messages import Order, describe, read_message, read_poisoned_blob
 from scoring.part_files import is_folder, is_hidden, list_parts
 from scoring.pipeline import begin, run_job
 from scoring.receipt import Receipt, write_up
+from scoring.records import Records, give_up_records, score_records
 from scoring.services import Services
 from storage import BlobPath
 
@@ -26,55 +38,116 @@ def accept_file(path: BlobPath, services: Services) -> Job | None:
 
     What Spark and others write beside their data, and blobs that stand for folders, are passed over.
     """
+    return _queue_file(Dropped(path, None), services)
+
+
+def accept_message(body: str | bytes, services: Services) -> Receipt | None:
+    """Do what a message asks for; one that cannot be understood gets a failed receipt and is not retried.
+
+    Where it asks for several runs (a folder's job, an array of events) their jobs are queued instead, and None is
+    returned: each has a run of its own. Told again of the same message, they are the same runs.
+    """
+    try:
+        orders = read_message(body, services.settings)
+        if len(orders) == 1:
+            return _act(orders[0], body, services)
+    except (InputError, ModelError) as error:
+        return _refuse_message(body, error, services)
+    for order in orders:
+        if isinstance(order, Dropped):  # nothing else comes in arrays
+            _queue_file(order, services)
+    return None
+
+
+def give_up(body: str | bytes, services: Services) -> Receipt | None:
+    """Write the failed receipts of a message that failed at every try, unless its runs have ended after all.
+
+    The last of them is returned; None if the message asked for nothing.
+    """
+    error = RetriesExhaustedError(
+        "the job failed at every try; the log of its last run says why. Once that is mended, send the message again"
+    )
+    receipt = None
+    try:
+        for order in read_message(body, services.settings):
+            receipt = _give_up(order, body, error, services)
+    except (InputError, ModelError) as fault:
+        return _refuse_message(body, fault, services)
+    return receipt
+
+
+def accept_poisoned_blob(body: str | bytes, services: Services) -> Job | None:
+    """Queue the job of a dropped file whose blob trigger failed at every try: the host tells of it no more."""
+    try:
+        path = read_poisoned_blob(body)
+    except InputError as error:
+        _refuse_message(body, error, services)
+        return None
+    if path.container != services.settings.incoming:  # the queue is that of all apps of the storage account
+        log.warning(line("poisoned_blob_passed_over", input=str(path)))
+        return None
+    return accept_file(path, services)
+
+
+def _act(order: Order, body: str | bytes, services: Services) -> Receipt | None:
+    if isinstance(order, Records):
+        return score_records(order, services)
+    if isinstance(order, Dropped):
+        job = _job_of_file(order, services)
+        return run_job(job, services) if job else None
+    job = _as_folder(order, services)
+    return _queue_parts(job, body, services) if job.is_of_folder else _run(job, services)
+
+
+def _run(job: Job, services: Services) -> Receipt:
+    """Run a job. One that names no version of its input is for whichever is current.
+
+    If that is replaced meanwhile, the job is begun anew, since nothing else may bring the newer one here.
+    """
+    for _ in range(STARTS_OVER):
+        receipt = run_job(job, services)
+        if job.etag or receipt.status != "superseded":
+            break
+    return receipt
+
+
+def _give_up(order: Order, body: str | bytes, error: RetriesExhaustedError, services: Services) -> Receipt | None:
+    if isinstance(order, Records):
+        return give_up_records(order, error, services)
+    job = _job_of_file(order, services) if isinstance(order, Dropped) else order
+    if job is None:
+        return None
+    if job.is_of_folder:
+        return _refuse_message(body, error, services)
+    run = begin(job, services)
+    receipt = services.receipts.record(write_up(run, datetime.now(UTC), error=error))
+    send_ended(receipt, services)
+    return receipt
+
+
+def _queue_file(file: Dropped, services: Services) -> Job | None:
+    if job := _job_of_file(file, services):
+        services.queues.send(services.settings.jobs_queue, job.to_json())
+        log.info(line("file_queued", input=str(job.input), model=str(job.model)))
+    return job
+
+
+def _job_of_file(file: Dropped, services: Services) -> Job | None:
+    """Return a dropped file's job; None if it can have none, or needs none."""
+    path, etag = file.path, file.etag
     try:
         if is_hidden(path.name) or is_folder(blob := services.blobs.stat(path)):
             log.info(line("file_passed_over", input=str(path)))
             return None
-        job = Job.for_dropped(path, blob.etag)
-    except BlobNotFoundError:
+        etag = etag or blob.etag
+        return Job.for_dropped(path, etag)
+    except BlobNotFoundError as missing:
+        if "\ufffd" in path.name:  # what is put for characters that were lost on the way: there is such a file
+            _refuse(f"{path}\n{etag}", {"path": str(path)}, missing, services)
         log.warning(line("file_gone", input=str(path)))
-        return None
     except (InputError, ModelError) as error:
-        _refuse(str(path), error, services)
-        return None
-    services.queues.send(services.settings.jobs_queue, job.to_json())
-    log.info(line("file_queued", input=str(path), model=str(job.model)))
-    return job
-
-
-def accept_message(body: str, services: Services) -> Receipt | None:
-    """Run the job a message describes; one that cannot be understood gets a failed receipt and is not retried.
-
-    Of a folder's job the jobs of its files are queued instead, and None is returned: each has a run of its own.
-    A job that names no version of its input is for whichever is current: if that is replaced meanwhile, it is begun
-    anew, since nothing else may bring the newer one here.
-    """
-    try:
-        job = _as_folder(Job.from_json(body), services)
-        if job.is_of_folder:
-            return _queue_parts(job, body, services)
-        for _ in range(STARTS_OVER):
-            receipt = run_job(job, services)
-            if job.etag or receipt.status != "superseded":
-                break
-    except (InputError, ModelError) as error:
-        return _refuse(body, error, services)
-    return receipt
-
-
-def give_up(body: str, services: Services) -> Receipt:
-    """Write the failed receipt of a message that failed at every try, unless its run has ended after all."""
-    error = RetriesExhaustedError(
-        "the job failed at every try; the log of its last run says why. Once that is mended, send the message again"
-    )
-    try:
-        job = Job.from_json(body)
-        if job.is_of_folder:
-            return _refuse(body, error, services)
-        run = begin(job, services)
-    except (InputError, ModelError) as fault:
-        return _refuse(body, fault, services)
-    return services.receipts.record(write_up(run, datetime.now(UTC), error=error))
+        _refuse(f"{path}\n{etag}", {"path": str(path)}, error, services)
+    return None
 
 
 def _as_folder(job: Job, services: Services) -> Job:
@@ -94,8 +167,8 @@ def _as_folder(job: Job, services: Services) -> Job:
     return replace(job, input=folder) if found else job
 
 
-def _queue_parts(job: Job, body: str, services: Services) -> Receipt | None:
-    """Queue a job for each file of a folder. Told again of the same message, they are the same runs."""
+def _queue_parts(job: Job, body: str | bytes, services: Services) -> Receipt | None:
+    """Queue a job for each file of a folder."""
     count = 0
     try:
         for blob in list_parts(services.blobs, job.input):
@@ -103,24 +176,29 @@ def _queue_parts(job: Job, body: str, services: Services) -> Receipt | None:
             services.queues.send(services.settings.jobs_queue, part.to_json())
             count += 1
     except BlobNotFoundError as missing:  # the container
-        return _refuse(body, missing, services)
+        return _refuse_message(body, missing, services)
     log.info(line("folder_queued", input=str(job.input), model=str(job.model), files=count))
     if count:
         return None
     error = BlobNotFoundError(
         "no CSV or Parquet file lies in the folder: name one that has some, or a single file", file=str(job.input)
     )
-    return _refuse(body, error, services)
+    return _refuse_message(body, error, services)
 
 
-def _refuse(identity: str, error: DropscoreError, services: Services) -> Receipt:
-    """Write the failed receipt of what never became a job: named after `identity`, a message or a path."""
-    log.warning(line("job_refused", input=error.file, error=error.code, message=error.message))
+def _refuse_message(body: str | bytes, error: DropscoreError, services: Services) -> Receipt:
+    return _refuse(body, {"path": error.file, "message": describe(body)}, error, services)
+
+
+def _refuse(identity: str | bytes, source: Mapping[str, Any], error: DropscoreError, services: Services) -> Receipt:
+    """End what never became a job with a failed receipt, named after `identity`: a message, or a file's version."""
+    log.warning(line("job_refused", input=source["path"], error=error.code, message=error.message))
     now = datetime.now(UTC).isoformat()
+    key = identity if isinstance(identity, bytes) else identity.encode("utf-8", "surrogatepass")
     receipt = Receipt(
-        run_id=hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32],
+        run_id=hashlib.sha256(key).hexdigest()[:32],
         status="failed",
-        input={"path": error.file},
+        input=source,
         model={},
         options={},
         rows={"read": 0, "scored": 0, "rejected": 0},
@@ -128,4 +206,6 @@ def _refuse(identity: str, error: DropscoreError, services: Services) -> Receipt
         started=now,
         finished=now,
     )
-    return services.receipts.record(receipt)
+    receipt = services.receipts.record(receipt)
+    send_ended(receipt, services)
+    return receipt

@@ -56,6 +56,12 @@ class Job:
         check_name(path)
         return cls(path, _model_of(path), etag=etag)
 
+    @classmethod
+    def for_path(cls, path: BlobPath) -> "Job":
+        """Return the job of a file, or of a folder if the name ends in "/", of which only the path is said."""
+        check_name(BlobPath(path.container, path.name.removesuffix("/")))
+        return cls(path, _model_of(path))
+
     def to_json(self) -> str:
         """Return the job as a queue message holds it."""
         what = {"input": str(self.input), "etag": self.etag, "model": str(self.model)}

@@ -15,9 +15,14 @@ _LONGEST_BODY = 64 * 1024  # bytes
 _MOST_MESSAGES = 32
 
 
+def is_container(text: str) -> bool:
+    """Say whether a container, or a queue, may be named so by Azure's rules."""
+    return _CONTAINER.fullmatch(text) is not None
+
+
 def check_container(container: str) -> None:
     """Raise NameInvalidError unless `container`, or a queue, is named by Azure's rules."""
-    if not _CONTAINER.fullmatch(container):
+    if not is_container(container):
         raise NameInvalidError(
             f"{container!r} cannot name a container or queue: use 3 to 63 of a-z, 0-9 and single hyphens in between"
         )

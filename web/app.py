@@ -4,9 +4,7 @@ Endpoints translate and delegate; they are plain functions, which Starlette runs
 that scores never stalls the event loop all invocations share.
 """
 
-import json
 import logging
-import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -19,6 +17,7 @@ from model_store import ModelReference
 from model_store.cache import Served
 from scoring.rows import score_rows
 from scoring.services import Services
+from scoring.strict_json import read_json
 from settings import VERSION, Settings
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
     @app.post("/api/predict/{model}")
     def predict(model: str, body: Annotated[bytes, Depends(_body(settings.max_request_bytes))]) -> JSONResponse:
         """Score one row (an object) or several (a list of objects)."""
-        content = _parse(body)
+        content = read_json(body, "the body")
         rows = content if isinstance(content, list) else [content]
         if not all(isinstance(row, dict) for row in rows):
             raise MessageInvalidError('send one row, {"column": value, …}, or a list of them')
@@ -85,32 +84,6 @@ def _body(limit: int) -> Callable[[Request], Any]:
         return b"".join(parts)
 
     return read
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return json.loads(body, parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise MessageInvalidError(f"the body is not JSON: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at line {error.lineno}, column {error.colno}"
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8"
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value: write null for no value")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError("a number is too large for a double")
-    return number
 
 
 def _answer_error(_request: Request, error: Exception) -> JSONResponse:

@@ -1,0 +1,34 @@
+"""Read JSON as its standard has it: no NaN, no infinity, no number beyond a double, no endless nesting."""
+
+import json
+import math
+from typing import Any
+
+from errors import MessageInvalidError
+
+
+def read_json(text: str | bytes, what: str) -> Any:
+    """Return what `text` holds; MessageInvalidError says where `what` is not JSON, without a word of it."""
+    try:
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise MessageInvalidError(f"{what} is not JSON: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value: write null for no value")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large for a double")
+    return number
