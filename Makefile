@@ -5,7 +5,7 @@ PYTHON ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo start test fuzz test-frameworks check models bench bench-quick lock clean
+.PHONY: help setup demo start test fuzz test-faults test-frameworks check models bench bench-quick lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ MINUTES ?= 10
 SEED ?= 1
 fuzz: setup ## Try odd and damaged files on each reader, MINUTES=10 each; findings are saved in .fuzz
 	@for target in csv parquet messages; do $(BIN)/python -m tests.fuzz $$target --minutes $(MINUTES) --seed $(SEED) || exit 1; done
+
+test-faults: setup ## Break runs in every way we know; prints cases, runs and violations (FAULTS=--quick for some)
+	@$(BIN)/python -m tests.faults --seed $(SEED) $(FAULTS)
 
 test-frameworks: ## Test PyTorch, TensorFlow and MLflow, in environments it makes (Python 3.11 to 3.13)
 	@$(PYTHON) -m tests.frameworks.environments

@@ -1,0 +1,51 @@
+"""Break runs in every way we know, and count what did not hold: `python -m tests.faults --quick`."""
+
+from typing import Annotated
+
+import typer
+
+from tests.faults import changes, kills
+from tests.faults.cases import Row, try_kind
+from tests.faults.lab import Lab
+
+KINDS = [*kills.KINDS, *changes.KINDS]
+
+QUICK = 12
+"""Cases of each kind, if in a hurry."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.command()
+def prove(
+    quick: Annotated[bool, typer.Option("--quick", help=f"{QUICK} cases of each kind.")] = False,
+    only: Annotated[str, typer.Option(help="The kinds whose name has this in it.")] = "",
+    seed: Annotated[int, typer.Option(help="Random cases are the same for the same seed.")] = 1,
+) -> None:
+    """Try every case, print a table, and end with 1 if anything did not hold."""
+    chosen = [kind for kind in KINDS if only in kind.name]
+    if not chosen:
+        raise typer.BadParameter(f"no kind has {only!r} in its name: there are {', '.join(k.name for k in KINDS)}")
+    typer.echo(f"{'case kind':<44}{'cases':>7}{'runs':>8}{'violations':>12}{'seconds':>10}")
+    total = Row("all")
+    with Lab() as lab:
+        for kind in chosen:
+            row = try_kind(kind, lab, most=QUICK if quick else None, seed=seed)
+            typer.echo(line(row))
+            for violation in row.violations[:10]:
+                typer.echo(f"    {violation}")
+            total.cases += row.cases
+            total.runs += row.runs
+            total.violations += row.violations
+            total.seconds += row.seconds
+    typer.echo(line(total))
+    raise typer.Exit(1 if total.violations else 0)
+
+
+def line(row: Row) -> str:
+    """Return a line of the table."""
+    return f"{row.kind:<44}{row.cases:>7}{row.runs:>8,}{len(row.violations):>12}{row.seconds:>10.1f}"
+
+
+if __name__ == "__main__":
+    app()

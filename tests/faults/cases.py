@@ -1,0 +1,77 @@
+"""Cases of one kind: made, tried a few at a time, counted."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.faults.invariants import Promise, violations
+from tests.faults.lab import Lab, Site
+from tests.faults.watcher import Watcher
+
+AT_ONCE = 4
+"""Cases tried at the same time: most of a case is waiting for leases to end."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one case."""
+
+    violations: list[str]
+    runs: int
+    """How often a message was delivered to the app."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to disturb one run."""
+
+    name: str
+    run: Callable[[], Outcome]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Cases that are alike. `make` gets the lab, and the chance that random cases are made by."""
+
+    name: str
+    make: Callable[[Lab, Random], list[Case]]
+
+
+@dataclass
+class Row:
+    """A line of the table."""
+
+    kind: str
+    cases: int = 0
+    runs: int = 0
+    violations: list[str] = field(default_factory=list)
+    seconds: float = 0
+
+
+def try_kind(kind: Kind, lab: Lab, *, most: int | None = None, seed: int = 1) -> Row:
+    """Try all cases of a kind, or `most` of them, and return what came of them; the same for the same seed."""
+    row, began, random = Row(kind.name), time.perf_counter(), Random(seed)  # noqa: S311  # as the docstring says
+    cases = kind.make(lab, random)
+    if most is not None and most < len(cases):
+        cases = random.sample(cases, most)
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for case, outcome in threads.map(_tried, cases):
+            row.cases += 1
+            row.runs += outcome.runs
+            row.violations += [f"{case.name}: {violation}" for violation in outcome.violations]
+    row.seconds = time.perf_counter() - began
+    return row
+
+
+def conclude(site: Site, watched: Watcher, promise: Promise) -> Outcome:
+    """Check a case that is over, and clear up after it."""
+    found = violations(site, watched, promise)
+    log = site.read_logs()
+    site.close()
+    return Outcome(found, sum("delivered" in line for line in log))
+
+
+def _tried(case: Case) -> tuple[Case, Outcome]:
+    return case, case.run()

@@ -1,0 +1,256 @@
+"""Where cases are tried: one Azurite for all, containers and queues for each, processes that start fast."""
+
+import itertools
+import multiprocessing
+import shutil
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from multiprocessing.connection import wait
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Literal, Self
+from uuid import uuid4
+
+from devhost.azurite import Azurite
+from model_store.packaging import build_package
+from model_store.registry import Registry
+from scoring.job import Job
+from scoring.pipeline import run_job
+from scoring.services import Services
+from settings import Settings
+from storage import BlobPath, QueueMessage, Storage
+from tests.faults.leases import give_back
+from tests.faults.recorder import read_log
+from tests.faults.scenes import Scene
+from tests.faults.worker import Task, open_quickly, work
+from tests.hand_model import HandModel, make_conversion
+
+Backend = Literal["azurite", "folder"]
+
+COMMON = {"DROPSCORE_THREADS": "2", "DROPSCORE_BLOCK_BYTES": "300", "DROPSCORE_MAX_RECORD_BYTES": "2000"}
+"""Settings of every case: a file of a few hundred bytes is several blocks."""
+
+NAMES = ("incoming", "scored", "rejected", "runs", "models", "jobs_queue", "splits_queue", "events_queue")
+"""Settings that name containers and queues: each case has its own."""
+
+PATIENCE = 90  # seconds until a worker that has not ended counts as stuck
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What an undisturbed run makes of a file: the only results that anybody may ever see."""
+
+    scored: bytes
+    rejected: bytes | None
+    rows: Mapping[str, int]
+
+
+class Lab:
+    """What all cases share; a context manager. Sites may be opened on any thread."""
+
+    def __init__(self, azurite: str | None = None) -> None:
+        """Use the Azurite of a connection string, or start one when it is first asked for."""
+        self._folder = TemporaryDirectory(prefix="dropscore-faults-")
+        self.folder = Path(self._folder.name)
+        self._given = azurite
+        self._started: Azurite | None = None
+        self._lock = threading.Lock()
+        self._packages: dict[float, Path] = {}
+        self._wholes: dict[tuple[bytes, float], Whole] = {}
+        self._calls: dict[tuple[Scene, Backend], int] = {}
+        self._counting = threading.Lock()
+        self._processes = multiprocessing.get_context("forkserver")
+        # Workers are forked from a process that has imported all this and done nothing yet.
+        self._processes.set_forkserver_preload(["tests.faults.worker", "scoring.intake", "model_store.model"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._started:
+            self._started.stop()
+        self._folder.cleanup()
+
+    @cached_property
+    def connection_string(self) -> str:
+        """Azurite's."""
+        if self._given is None:
+            self._started = Azurite.on_free_ports().start()
+            self._given = self._started.connection_string
+        return self._given
+
+    def package(self, bias: float = -2.0) -> Path:
+        """Return the package of the hand-made model with that bias."""
+        with self._lock:
+            if bias not in self._packages:
+                self._packages[bias] = self.folder / f"package{bias}"
+                build_package(make_conversion(HandModel(bias=bias)), self._packages[bias])
+            return self._packages[bias]
+
+    def whole(self, scene: Scene, content: bytes, bias: float = -2.0) -> Whole:
+        """Return what comes of `content` in one undisturbed and unsplit run of another store."""
+        package = self.package(bias)
+        with self._lock:
+            if (content, bias) not in self._wholes:
+                self._wholes[content, bias] = self._score(scene, content, package)
+            return self._wholes[content, bias]
+
+    def _score(self, scene: Scene, content: bytes, package: Path) -> Whole:
+        with TemporaryDirectory(dir=self.folder) as folder:
+            services = Services.open(
+                Settings.load(COMMON | {"DROPSCORE_FOLDER": folder, "DROPSCORE_CACHE": f"{folder}/cache"})
+            )
+            Registry(services.blobs).add("churn", package)
+            path = scene.path("incoming")
+            services.blobs.write(path, content)
+            receipt = run_job(Job.for_dropped(path), services)
+            services.engine.close()
+            assert receipt.output, receipt.error
+            return Whole(
+                services.blobs.read(BlobPath.parse(receipt.output)),
+                services.blobs.read(BlobPath.parse(receipt.rejects)) if receipt.rejects else None,
+                receipt.rows,
+            )
+
+    def open(self, scene: Scene, backend: Backend = "azurite", *, biases: Sequence[float] = (-2.0,)) -> "Site":
+        """Make a place for one case: storage of its own with the models, and nothing else in it yet."""
+        key = uuid4().hex[:12]
+        folder = self.folder / key
+        folder.mkdir()
+        if backend == "folder":
+            environment = {"DROPSCORE_FOLDER": str(folder / "store")}
+        else:
+            known = Settings.__dataclass_fields__
+            defaults = {name: str(known[name].default) for name in NAMES if name in known}
+            environment = {f"DROPSCORE_{name.upper()}": f"{value}-{key}" for name, value in defaults.items()}
+            environment["AzureWebJobsStorage"] = self.connection_string
+        environment |= COMMON | {f"DROPSCORE_{name.upper()}": value for name, value in scene.settings.items()}
+        environment["DROPSCORE_CACHE"] = str(folder / "cache")
+        site = Site(self, scene, environment, folder)
+        services = Services.open(site.settings)  # makes containers and queues
+        services.engine.close()
+        for queue in site.queues:
+            site.storage.queues.create_queue(queue)
+        for bias in biases:
+            Registry(site.storage.blobs, site.settings.models).add("churn", self.package(bias))
+        return site
+
+    def count_calls(self, scene: Scene, backend: Backend = "azurite") -> int:
+        """Return K: how often one undisturbed worker calls storage, the deletion of its message included."""
+        with self._counting:
+            if (scene, backend) not in self._calls:
+                site = self.open(scene, backend)
+                site.send(site.drop(scene.content)[1])
+                task = site.task()
+                assert site.run(task) == [0]
+                self._calls[scene, backend] = max(line.get("call", 0) for line in read_log(task.log))
+            return self._calls[scene, backend]
+
+    def start(self, task: Task) -> Any:
+        """Start a worker process."""
+        process = self._processes.Process(target=work, args=(task,), daemon=True)
+        process.start()
+        return process
+
+
+@dataclass
+class Site:
+    """One case's own storage, and the workers on it."""
+
+    lab: Lab
+    scene: Scene
+    environment: Mapping[str, str]
+    folder: Path
+    logs: list[Path] = field(default_factory=list)
+    stuck: int = 0
+    """Workers that had to be ended."""
+    _numbers: Any = field(default_factory=itertools.count)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """As workers read them."""
+        return Settings.load(self.environment)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The storage itself, without any disturbance."""
+        return open_quickly(self.settings)
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues whose messages are work, and those of what failed at every try."""
+        names = [self.settings.jobs_queue, getattr(self.settings, "splits_queue", "")]
+        return [name + end for name in names if name for end in ("", "-poison")]
+
+    @property
+    def input(self) -> BlobPath:
+        """Where the file is dropped."""
+        return self.scene.path(self.settings.incoming)
+
+    @property
+    def result(self) -> BlobPath:
+        """Where its result is to be."""
+        return BlobPath(self.settings.scored, self.input.name)
+
+    @property
+    def rejects(self) -> BlobPath:
+        """Where its rejects are to be."""
+        return BlobPath(self.settings.rejected, self.input.name)
+
+    def drop(self, content: bytes) -> tuple[str, str]:
+        """Write the file and return its ETag and the message that its drop becomes."""
+        etag = self.storage.blobs.write(self.input, content)
+        return etag, self.scene.job(self.settings.incoming, etag).to_json()
+
+    def send(self, body: str, times: int = 1) -> None:
+        """Put a job's message on the queue."""
+        for _ in range(times):
+            self.storage.queues.send(self.settings.jobs_queue, body)
+
+    def task(self, **what: Any) -> Task:
+        """Describe a worker."""
+        log = self.folder / f"worker{next(self._numbers)}.log"
+        self.logs.append(log)
+        return Task(self.environment, log, (self.result, self.rejects), **what)
+
+    def run(self, *tasks: Task) -> list[int]:
+        """Run workers at once until all have ended, and return their exit codes; -9 for one that was killed.
+
+        What a killed one had in hand is given back as soon as it is dead.
+        """
+        started = {process.sentinel: (process, task) for process, task in ((self.lab.start(t), t) for t in tasks)}
+        running, deadline = set(started), time.monotonic() + PATIENCE
+        while running:
+            ended = wait(running, max(0, deadline - time.monotonic()))
+            if not ended:
+                self.stuck += len(running)
+                for sentinel in running:
+                    started[sentinel][0].kill()
+                ended = list(running)
+            for sentinel in ended:
+                process, task = started[sentinel]
+                process.join()
+                if process.exitcode:
+                    self._give_back(task)
+                running.discard(sentinel)
+        return [process.exitcode for process, _ in started.values()]
+
+    def _give_back(self, task: Task) -> None:
+        for line in read_log(task.log):
+            if "delivered" in line:
+                identity, receipt, times = line["message"]
+                give_back(self.storage, line["delivered"], QueueMessage(identity, "", receipt, times))
+
+    def read_logs(self) -> list[dict[str, Any]]:
+        """Return what all workers wrote down, one after the other."""
+        return [line for log in self.logs for line in read_log(log)]
+
+    def close(self) -> None:
+        """Forget the case's files; what is in Azurite goes with Azurite."""
+        shutil.rmtree(self.folder, ignore_errors=True)

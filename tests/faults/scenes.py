@@ -1,0 +1,49 @@
+"""What is scored while it is disturbed: small files that become several blocks, a reject among them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scoring.job import Job
+from storage import BlobPath
+
+HEADER = b"id,age,visits,member,plan\n"
+PLANS = (b"basic", b"plus", b"pro", b"")
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A file as it is dropped, the version that may replace it, and the settings it is scored under."""
+
+    name: str
+    file: str
+    content: bytes
+    newer: bytes
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """DROPSCORE_* without the prefix, beside those that all scenes have."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows the file has."""
+        return self.content.count(b"\n") - 1
+
+    def path(self, container: str) -> BlobPath:
+        """Return where the file is dropped."""
+        return BlobPath(container, f"churn/{self.file}")
+
+    def job(self, container: str, etag: str | None) -> Job:
+        """Return the job that the file's drop becomes."""
+        return Job.for_dropped(self.path(container), etag)
+
+
+def rows(count: int, first: int = 0) -> bytes:
+    """Return a CSV file; every twentieth row, and the first, is a reject."""
+    lines = [
+        b"%d,%d,%s,%s,%s\n"
+        % (i, 20 + i % 50, b"x" if i % 20 == 0 else b"%d" % (i % 7), (b"true", b"false")[i % 2], PLANS[i % 4])
+        for i in range(first, first + count)
+    ]
+    return HEADER + b"".join(lines)
+
+
+PLAIN = Scene("plain", "a.csv", rows(60), rows(50, first=1000))
+"""Five blocks of result, one of rejects."""

@@ -1,0 +1,73 @@
+"""A reader that looks at a case's results and receipts all the time, as a customer might."""
+
+import json
+import threading
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from errors import BlobNotFoundError
+from storage import BlobPath
+from tests.faults.lab import Site
+from tests.faults.recorder import digest
+
+PAUSE = 0.02  # seconds between two looks: Azurite has one core
+
+
+@dataclass
+class Watcher:
+    """Polls on a thread of its own, inside a `with`; what was seen stays readable afterwards."""
+
+    site: Site
+    seen: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Digest by (path, ETag)."""
+    receipts: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Status by (path, ETag)."""
+    early: list[str] = field(default_factory=list)
+    """Receipts that said "succeeded" while there was no result."""
+    looks: int = 0
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self.look()  # what is there in the end counts too
+
+    def look(self) -> None:
+        """Look once: at receipts first, so that what they promise must be there a moment later."""
+        self.looks += 1
+        promised = [path for path, etag in self._receipts() if self.receipts[path, etag] == "succeeded"]
+        found = [self._look_at(path) for path in (self.site.result, self.site.rejects)]
+        if promised and not found[0]:
+            self.early += promised
+
+    def _watch(self) -> None:
+        while not self._over.wait(PAUSE):
+            self.look()
+
+    def _receipts(self) -> list[tuple[str, str]]:
+        """Return the receipts that are there, and read those that are new."""
+        found = []
+        for blob in self.site.storage.blobs.list(self.site.settings.runs):
+            if not blob.path.name.endswith("/receipt.json"):
+                continue
+            key = str(blob.path), blob.etag
+            found.append(key)
+            if key not in self.receipts:
+                self.receipts[key] = json.loads(self.site.storage.blobs.read(blob.path))["status"]
+        return found
+
+    def _look_at(self, path: BlobPath) -> bool:
+        try:
+            etag, data = self.site.storage.blobs.poll(path) or ("", b"")
+        except BlobNotFoundError:
+            return False
+        self.seen[str(path), etag] = digest(data)
+        return True
