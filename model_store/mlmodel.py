@@ -2,7 +2,9 @@
 
 import json
 import platform
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version
 from io import BytesIO
@@ -11,7 +13,6 @@ from typing import Any
 from zipfile import ZipFile, ZipInfo
 
 import pyarrow as pa
-import yaml
 
 from errors import PackageInvalidError
 from model_store.signature import Signature
@@ -27,6 +28,11 @@ _LOADER_ARCHIVE = f"{_LOADER.stem}.zip"
 
 _SERVED_WITH = ("numpy", "onnxruntime")
 """What opening the model needs besides MLflow and onnx: the versions that the graph was checked with."""
+
+_AS_WRITTEN = re.compile(
+    rb"^signature:\n  inputs: '((?:[^'\n]|'')*)'\n  outputs: '((?:[^'\n]|'')*)'\n(?! )", re.MULTILINE
+)
+"""The entry `signature` as `mlflow_files` writes it, unless it is very long."""
 
 
 def mlflow_files(
@@ -104,6 +110,12 @@ def _loader_archive() -> bytes:
 
 def read_mlmodel(mlmodel: bytes) -> dict[str, str]:
     """Return the `signature` entry of an MLmodel file; PackageInvalidError if there is none to read."""
+    if len(found := _AS_WRITTEN.findall(mlmodel)) == 1:
+        with suppress(UnicodeDecodeError):
+            inputs, outputs = (text.decode().replace("''", "'") for text in found[0])
+            return {"inputs": inputs, "outputs": outputs}
+    import yaml  # noqa: PLC0415  # of a start that opens a model of ours, importing it would be a twentieth
+
     try:
         signature = yaml.safe_load(mlmodel)["signature"]
         return {side: signature[side] for side in ("inputs", "outputs")}
@@ -130,5 +142,7 @@ def _json_cell(value: Any) -> Any:
 
 
 def _yaml(content: Mapping[str, Any]) -> bytes:
+    import yaml  # noqa: PLC0415  # a process that serves never packages
+
     text: str = yaml.safe_dump(dict(content), sort_keys=True, allow_unicode=True, width=10_000)
     return text.encode()
