@@ -20,9 +20,11 @@ from scoring.services import Services
 from scoring.terminal import problem, progress_of, summary
 from settings import Settings
 from storage import BlobPath
-from storage.command_line import Store, errors_as_text
+from storage.command_line import PlainCommand, PlainCommands, Store, errors_as_text
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    cls=PlainCommands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
 
 Source = Annotated[
     Path,
@@ -53,7 +55,7 @@ _NOWHERE = logging.NullHandler()
 """Keeps Python from showing log lines where nobody asked for any: what they say is in the receipt."""
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def score(
     file: Source,
     model: Model,
@@ -115,7 +117,7 @@ def score(
     raise typer.Exit(0 if receipt.status == "succeeded" else 1)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def drop(
     file: File,
     model: Model,
@@ -155,7 +157,7 @@ def drop(
     raise typer.Exit(0 if receipt.status == "succeeded" else 1)
 
 
-@app.command("receipt")
+@app.command("receipt", cls=PlainCommand)
 def print_receipt(run_id: str, store: Store = None) -> None:
     """Print a run's receipt, or its plan while it is running, as JSON."""
     with errors_as_text():
