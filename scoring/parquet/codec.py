@@ -6,7 +6,7 @@ outputs as further columns (`parquet/splice.py`); of one with rejects the other 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -153,17 +153,18 @@ class _ParquetFile:
         """Score all row groups."""
         tally = Tally()
         total = max(sum(self._source.rows), 1)
-        with closing(self._work.engine.map(self._score_slice, self._slices())) as done:
-            for piece in done:
-                tally.add(piece.tally)
-                with self._work.tally.stage("write"):
-                    self._write(piece.group, piece.pieces)
-                self._work.progress(self._work.input.size * tally.read // total, tally)
-        with self._work.tally.stage("write"):
-            scored = self._scored.finish()
-            if self._spliced:
-                tally.add(self._spliced.reading)
-            return Scored(tally, scored, self._rejected.finish() if self._rejected else [])
+        with self._spliced or nullcontext():
+            with closing(self._work.engine.map(self._score_slice, self._slices())) as done:
+                for piece in done:
+                    tally.add(piece.tally)
+                    with self._work.tally.stage("write"):
+                        self._write(piece.group, piece.pieces)
+                    self._work.progress(self._work.input.size * tally.read // total, tally)
+            with self._work.tally.stage("write"):
+                scored = self._scored.finish()
+                if self._spliced:
+                    tally.add(self._spliced.took())
+                return Scored(tally, scored, self._rejected.finish() if self._rejected else [])
 
     def _slices(self) -> Iterator[_Slice]:
         row = 0

@@ -7,8 +7,12 @@ bytes lie is checked before.
 import logging
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from functools import cached_property
+from types import TracebackType
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,7 +46,11 @@ _Placed = tuple[Footer, Chunk, int]
 
 
 class SplicedFile:
-    """A Parquet file in the making, of the columns `kept` of another and of new ones behind them."""
+    """A Parquet file in the making, of the columns `kept` of another and of new ones behind them.
+
+    Row groups are copied in the background, one at a time, while the caller scores the next. A context manager:
+    nothing of it runs any more once it is left.
+    """
 
     def __init__(
         self, source: ParquetSource, footer: Footer, output: Output, kept: Sequence[str], schema: pa.Schema
@@ -64,8 +72,18 @@ class SplicedFile:
         self._groups: list[bytes] = []
         self._rows = 0
         self._waiting = HeldRows()
-        self.reading = Tally()
-        """What reading took in the background, whole when `finish` returns."""
+        # One thread copies, one encodes the new columns meanwhile; a third, of read_ahead, reads.
+        self._background = ThreadPoolExecutor(2, "splice")
+        self._copying: Future[None] | None = None
+        self._reading, self._encoding, self._writing = Tally(), Tally(), Tally()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._background.shutdown(cancel_futures=True)
 
     @cached_property
     def takes_rows(self) -> bool:
@@ -82,13 +100,15 @@ class SplicedFile:
         )
 
     def copy(self, group: int, new: Iterable[pa.RecordBatch]) -> None:
-        """Add a whole row group of the other file, with the new columns of all its rows."""
+        """Add a whole row group of the other file, with the new columns of all its rows.
+
+        It is begun once the one before is done; what it raises is raised by whatever is called next.
+        """
         self._flush()
-        theirs = self._footer.groups[group]
-        places = {leaf: place for place, leaf in enumerate(self._leaves)}
-        chunks = self._copy_chunks([theirs.chunks[leaf] for leaf in self._leaves])
-        chunks += self._append(self._encode(list(new), self._new))
-        self._add(theirs.rows, chunks, sorted_by(theirs.sorting, places))
+        self._settle()
+        # The host ties log lines to an invocation by a context variable: carry it along.
+        encoded = self._background.submit(copy_context().run, self._encode_new, list(new))
+        self._copying = self._background.submit(copy_context().run, self._copy, group, encoded)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows; a row group is written once enough are there, or one is copied."""
@@ -98,6 +118,7 @@ class SplicedFile:
     def finish(self) -> list[str]:
         """End the file and return the ids of its blocks."""
         self._flush()
+        self._settle()
         new = self._encode([], self._new).footer
         orders = [self._footer.orders[leaf] for leaf in self._leaves] if self._footer.orders else []
         self._sink.write(
@@ -112,8 +133,33 @@ class SplicedFile:
         )
         return self._sink.finish()
 
+    def took(self) -> Tally:
+        """Return what was done in the background, once `finish` has returned."""
+        total = Tally()
+        for part in (self._reading, self._encoding, self._writing):
+            total.add(part)
+        return total
+
+    def _settle(self) -> None:
+        """Wait until nothing is being copied."""
+        if self._copying:
+            self._copying.result()
+
+    def _encode_new(self, batches: Sequence[pa.RecordBatch]) -> "_Small":
+        with self._encoding.stage("write"):
+            return self._encode(batches, self._new)
+
+    def _copy(self, group: int, encoded: "Future[_Small]") -> None:
+        theirs = self._footer.groups[group]
+        places = {leaf: place for place, leaf in enumerate(self._leaves)}
+        with self._writing.stage("write"):
+            chunks = self._copy_chunks([theirs.chunks[leaf] for leaf in self._leaves])
+            chunks += self._append(encoded.result())
+            self._add(theirs.rows, chunks, sorted_by(theirs.sorting, places))
+
     def _flush(self) -> None:
         if batches := self._waiting.take():
+            self._settle()
             rows = sum(len(batch) for batch in batches)
             self._add(rows, self._append(self._encode(batches, self._schema, dictionaries=True)), [])
 
@@ -141,7 +187,7 @@ class SplicedFile:
         return placed
 
     def _read(self, part: range) -> bytes:
-        with self.reading.stage("read"):
+        with self._reading.stage("read"):
             return self._source.read(part)
 
     def _parts(self, ranges: Iterable[range]) -> Iterator[range]:
