@@ -35,6 +35,7 @@ from storage.queues import QueueMessage
 
 _WHOLE = 2**40  # bytes: a read is one request whatever its length, so that it sees one version of the blob
 _LARGEST_PUT = 2**30  # bytes: a write is one request too, never staged blocks
+_PAGE = 500  # blobs with metadata in one answer, which may have kilobytes each
 _BAD_RANGE = 416
 _NOT_MODIFIED = 304
 
@@ -172,11 +173,14 @@ class AzureBlobStore:
         with translated(str(path)):
             self._client(path).delete_blob(**_conditions(if_match))
 
-    def list(self, container: str, prefix: str = "") -> Iterator[Blob]:
-        """Yield the committed blobs whose names start with `prefix`, by name, without metadata."""
+    def list(self, container: str, prefix: str = "", *, metadata: bool = False) -> Iterator[Blob]:
+        """Yield the committed blobs whose names start with `prefix`, by name, asking for a page at a time."""
         check_container(container)
+        client = self._service.get_container_client(container)
+        # Those that ask for metadata show a few to people; others want names, and all of them.
+        asked: dict[str, Any] = {"include": ["metadata"], "results_per_page": _PAGE} if metadata else {}
         with translated(container):
-            for properties in self._service.get_container_client(container).list_blobs(prefix or None):
+            for properties in client.list_blobs(prefix or None, **asked):
                 yield _blob(BlobPath(container, properties.name), properties)
 
     def _client(self, path: BlobPath) -> BlobClient:
@@ -262,5 +266,6 @@ def _unquote(etag: object) -> str:
 
 
 def _blob(path: BlobPath, properties: BlobProperties) -> Blob:
-    metadata = {key.lower(): value for key, value in (properties.metadata or {}).items()}
+    # listings have None for an empty value
+    metadata = {key.lower(): value or "" for key, value in (properties.metadata or {}).items()}
     return Blob(path, properties.size, _unquote(properties.etag), properties.last_modified, metadata)

@@ -41,7 +41,7 @@ class Blob:
     modified: datetime
     """UTC; stores keep whole seconds or better."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """Keys are lower-case identifiers. Empty in listings."""
+    """Keys are lower-case identifiers. Empty in listings that were not asked for it."""
 
 
 class BlobStore(Protocol):
@@ -115,6 +115,6 @@ class BlobStore(Protocol):
         """Remove a blob."""
         ...
 
-    def list(self, container: str, prefix: str = "") -> Iterator[Blob]:
-        """Yield the committed blobs whose names start with `prefix`, by name, without metadata."""
+    def list(self, container: str, prefix: str = "", *, metadata: bool = False) -> Iterator[Blob]:
+        """Yield the committed blobs whose names start with `prefix`, by name, asking for a page at a time."""
         ...

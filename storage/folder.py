@@ -170,9 +170,16 @@ class FolderBlobStore:
             place.file.unlink()
             _forget_metadata(place, except_of=None)
 
-    def list(self, container: str, prefix: str = "") -> Iterator[Blob]:
-        """Yield the blobs whose names start with `prefix`, by name, without metadata."""
-        yield from _walk(container, self._container(container), "", prefix)
+    def list(self, container: str, prefix: str = "", *, metadata: bool = False) -> Iterator[Blob]:
+        """Yield the blobs whose names start with `prefix`, by name."""
+        for blob in _walk(container, self._container(container), "", prefix):
+            if not metadata:
+                yield blob
+                continue
+            try:
+                yield self.stat(blob.path)
+            except BlobNotFoundError:  # removed since: then it is not there
+                continue
 
     def _container(self, container: str) -> Path:
         check_container(container)

@@ -103,9 +103,10 @@ class MemoryBlobStore:
             self._check(path, if_match, None)
             del self._blobs[path]
 
-    def list(self, container: str, prefix: str = "") -> Iterator[Blob]:
+    def list(self, container: str, prefix: str = "", *, metadata: bool = False) -> Iterator[Blob]:
         blobs = [blob for path, (blob, _) in sorted(self._blobs.items()) if path.container == container]
-        return iter([replace(blob, metadata={}) for blob in blobs if blob.path.name.startswith(prefix)])
+        found = [blob for blob in blobs if blob.path.name.startswith(prefix)]
+        return iter(found if metadata else [replace(blob, metadata={}) for blob in found])
 
     def _get(self, path: BlobPath) -> tuple[Blob, bytes | Reads]:
         if path not in self._blobs:

@@ -1,5 +1,6 @@
 """What every blob store promises, on both backends."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -310,6 +311,23 @@ def test_list_is_sorted_by_whole_names(storage: Storage, container: str) -> None
     assert {blob.path.name: blob.etag for blob in listed} == etags
     assert {blob.path.name: blob.size for blob in listed} == {name: size for size, name in enumerate(names)}
     assert all(blob.metadata == {} and blob.modified.tzinfo is not None for blob in listed)
+
+
+def test_list_with_metadata(storage: Storage, container: str) -> None:
+    """A listing that is asked for metadata has what `stat` says of each blob, long texts and all."""
+    notes = {
+        "a.csv": {"note": json.dumps({"name": "Zürich, <b>&amp;", "long": "x" * 6000})},
+        "a/b": {"k": ""},
+        "b": {},
+    }
+    for name, metadata in notes.items():
+        storage.blobs.write(BlobPath(container, name), b"rows", metadata=metadata)
+    listed = list(storage.blobs.list(container, "a", metadata=True))
+    assert [(blob.path.name, blob.metadata) for blob in listed] == [
+        ("a.csv", notes["a.csv"]),
+        ("a/b", notes["a/b"]),
+    ]
+    assert listed == [storage.blobs.stat(blob.path) for blob in listed]
 
 
 @pytest.mark.parametrize(
