@@ -79,6 +79,15 @@ def run_queued_job(message: func.QueueMessage) -> None:
     accept_message(message.get_body(), services())
 
 
+@app.function_name("sweeper")
+@app.timer_trigger(arg_name="timer", schedule=settings.sweep_schedule)
+def sweep_open_runs(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host passes it
+    """Look after runs whose messages were lost, or whose processes died."""
+    from scoring.sweeper import sweep  # noqa: PLC0415  # cold start, as above
+
+    sweep(services())
+
+
 @app.function_name("poisoned_jobs")
 @app.queue_trigger(arg_name="message", queue_name=f"{settings.jobs_queue}-poison", connection=settings.connection)
 def record_poisoned_job(message: func.QueueMessage) -> None:

@@ -69,6 +69,12 @@ class Settings:
     """Queue of events: one for each run that has ended."""
     events_source: str = "/dropscore"
     """What events give as their `source`: tells the events of several installations apart."""
+    sweep_schedule: str = "0 */5 * * * *"
+    """When the sweeper looks for lost messages and dead runs: second, minute, hour, day, month, weekday; UTC."""
+    sweep_seconds: int = 900
+    """How long a run may show no sign of life before its messages are sent again, then twice that, and so on."""
+    max_sweeps: int = 5
+    """How often they are before the run is given up, if it still shows none."""
     threads: int = 0
     """Scoring threads of this process; 0 for one a core."""
     block_bytes: int = 6 * 1024 * 1024

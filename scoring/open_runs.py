@@ -13,13 +13,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from errors import BlobNotFoundError, ConditionFailedError
+from errors import BlobNotFoundError, ConditionFailedError, MessageInvalidError
 from model_store.registry import ModelVersion
 from scoring.job import Job, Run
 from storage import ANY_ETAG, Blob, BlobPath, BlobStore
 
 FOLDER = "_open"
 """Where the entries are in the container of runs; no run's id begins with it."""
+
+_JSON = "application/json"
+_RUN_KEY = "dropscore_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,9 @@ class OpenRuns:
         data = _to_json(run, started, 0)
         while True:
             try:
-                etag = self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type="application/json")
+                etag = self.blobs.write(
+                    path, data, if_none_match=ANY_ETAG, metadata={_RUN_KEY: run.id}, content_type=_JSON
+                )
             except ConditionFailedError:
                 if found := self._read(path):
                     return found
@@ -76,7 +81,13 @@ class OpenRuns:
         """Write down that the messages of a run are sent again; False if somebody else has changed the entry."""
         data = _to_json(entry.run, entry.started, sweeps)
         try:
-            self.blobs.write(self._path(entry.run), data, if_match=entry.etag, content_type="application/json")
+            self.blobs.write(
+                self._path(entry.run),
+                data,
+                if_match=entry.etag,
+                metadata={_RUN_KEY: entry.run.id},
+                content_type=_JSON,
+            )
         except (BlobNotFoundError, ConditionFailedError):
             return False
         return True
@@ -84,7 +95,7 @@ class OpenRuns:
     def list(self) -> Iterator[Blob]:
         """Yield the entries as blobs, `read` them: most need no look, as they were written a moment ago."""
         try:
-            yield from self.blobs.list(self.container, f"{FOLDER}/")
+            yield from self.blobs.list(self.container, f"{FOLDER}/", metadata=True)
         except BlobNotFoundError:  # not even the container is there
             return
 
@@ -92,12 +103,24 @@ class OpenRuns:
         """Return what an entry says; None if it has just been removed."""
         return self._read(blob.path)
 
+    def find_by_id(self, run_id: str) -> OpenRun | None:
+        """Return the open run of this id; None if there is none."""
+        blobs = (blob for blob in self.list() if blob.metadata.get(_RUN_KEY) == run_id)
+        found = next(filter(None, map(self.read, blobs)), None)
+        return found if found and found.run.id == run_id else None
+
     def _read(self, path: BlobPath) -> OpenRun | None:
         try:
             found = self.blobs.poll(path)
         except BlobNotFoundError:
             return None
-        return None if found is None else _from_json(*found)
+        try:
+            return None if found is None else _from_json(*found)
+        except (ValueError, KeyError, TypeError) as error:
+            raise MessageInvalidError(
+                f"{path} is no entry of a run, or of a newer Dropscore's: update, or delete it if it was made by hand",
+                file=str(path),
+            ) from error
 
     def _path(self, run: Run) -> BlobPath:
         return BlobPath(self.container, f"{FOLDER}/{key_of(run)}.json")

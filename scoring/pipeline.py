@@ -68,10 +68,15 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
 
 
 def score_run(
-    entered: "Entered", services: Services, progress: Progress, *, started: datetime, tally: Tally
+    entered: "Entered",
+    services: Services,
+    progress: Progress = quiet,
+    *,
+    started: datetime | None = None,
+    tally: Tally | None = None,
 ) -> Receipt:
-    """Take a run that has begun to its end."""
-    run = entered.run
+    """Take a run that has begun to its end; `started` and `tally` are of what was done for it so far."""
+    run, started, tally = entered.run, started or datetime.now(UTC), tally or Tally()
     dialect: Mapping[str, Any] | None = None
     log.info(line("run_began", **_names(run), bytes=run.input.size if run.input else None))
     scored, rejected = _outputs(run, services)

@@ -1,0 +1,82 @@
+"""Look after runs that nobody works on: their message was lost, or their process died and left them behind.
+
+The host delivers a message again whose process has died, so most of this never happens. It does where a process
+died between writing down what is to be done and sending the message for it, or where a queue was emptied by hand.
+"""
+
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from errors import DropscoreError, RetriesExhaustedError
+from scoring.ending import end_run, settle
+from scoring.log_lines import line
+from scoring.open_runs import OpenRun
+from scoring.pipeline import Entered, score_run
+from scoring.receipt import write_up
+from scoring.services import Services
+from storage import Blob
+
+log = logging.getLogger(__name__)
+
+
+def sweep(services: Services, now: datetime | None = None) -> int:
+    """Look through the runs under way and do what the silent ones need; return how many those are.
+
+    `now` is the time, UTC. What one run needs may fail: the others are looked after all the same, and the first
+    such fault is raised at the end, so that the host's log shows it. The next sweep tries again.
+    """
+    now = now or datetime.now(UTC)
+    faults: list[DropscoreError] = []
+    silent = 0
+    for blob in services.open_runs.list():
+        try:
+            silent += _look_after(blob, now, services)
+        except DropscoreError as fault:
+            log.warning(line("sweep_failed", entry=blob.path.name, error=fault.code, message=fault.message))
+            faults.append(fault)
+    if faults:
+        raise faults[0]
+    return silent
+
+
+def _look_after(blob: Blob, now: datetime, services: Services) -> bool:
+    """Do what a run needs; False for one that shows signs of life."""
+    settings = services.settings
+    patience = timedelta(seconds=settings.sweep_seconds)
+    if now - blob.modified < patience or (entry := services.open_runs.read(blob)) is None:
+        return False
+    run = entry.run
+    signs = [sign.modified for sign in services.blobs.list(settings.runs, f"{run.id}/")]
+    last = max([blob.modified, *signs])
+    if last > blob.modified:  # it has gone on since it was swept
+        entry = replace(entry, sweeps=0)
+    if now - last < patience * 2**entry.sweeps:
+        return False
+    receipt = services.receipts.find(run.id)
+    if receipt and receipt.is_final:
+        settle(receipt, run, services)
+    elif entry.sweeps >= settings.max_sweeps:
+        _abandon(entry, services)
+    elif services.open_runs.sweep(entry, entry.sweeps + 1):  # or another sweeper is faster
+        silence = (now - last).total_seconds()
+        log.warning(line("run_swept", run=run.id, silent_seconds=silence, sweeps=entry.sweeps + 1))
+        _send_again(entry, services)
+    return True
+
+
+def _send_again(entry: OpenRun, services: Services) -> None:
+    run = entry.run
+    if run.input is None:  # there is nothing to score; and if there is by now, its job would be another run
+        score_run(Entered(run, None), services)
+        return
+    services.queues.send(services.settings.jobs_queue, run.job.to_json())
+
+
+def _abandon(entry: OpenRun, services: Services) -> None:
+    error = RetriesExhaustedError(
+        f"the run's messages were sent again {entry.sweeps} times and nothing came of it; the log may say why. Once "
+        "that is mended, replay the run"
+    )
+    log.warning(line("run_abandoned", run=entry.run.id, sweeps=entry.sweeps))
+    end_run(write_up(entry.run, entry.started, error=error), entry.run, services)
