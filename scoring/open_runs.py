@@ -118,7 +118,7 @@ class OpenRuns:
             return None if found is None else _from_json(*found)
         except (ValueError, KeyError, TypeError) as error:
             raise MessageInvalidError(
-                f"{path} is no entry of a run, or of a newer Dropscore's: update, or delete it if it was made by hand",
+                f"{path} is no run's entry, or a newer Dropscore's: update, or delete it if it was made by hand",
                 file=str(path),
             ) from error
 

@@ -75,8 +75,8 @@ def _send_again(entry: OpenRun, services: Services) -> None:
 
 def _abandon(entry: OpenRun, services: Services) -> None:
     error = RetriesExhaustedError(
-        f"the run's messages were sent again {entry.sweeps} times and nothing came of it; the log may say why. Once "
-        "that is mended, replay the run"
+        f"the run's messages were sent again {entry.sweeps} times and nothing came of it; the log may say why. "
+        "Once that is mended, replay the run"
     )
     log.warning(line("run_abandoned", run=entry.run.id, sweeps=entry.sweeps))
     end_run(write_up(entry.run, entry.started, error=error), entry.run, services)
