@@ -31,7 +31,8 @@ DropscoreError
 │   └── StorageUnavailableError    throttled, failing or out of reach
 ├── RunNotFoundError               no receipt with that run id
 ├── RunCancelledError              a run that was cancelled before it ended
-├── RunEndedError                  a run that has ended: it can be neither cancelled nor ended otherwise
+├── RunEndedError                  a run that has ended: it cannot be cancelled, or needs no replay
+├── RunUnderWayError               a run that has not ended yet, so that it cannot be replayed
 ├── SettingsError                  a setting that is missing or cannot be read
 └── RetriesExhaustedError          a job that failed at every try
 
@@ -243,9 +244,15 @@ class RunCancelledError(DropscoreError):
 
 
 class RunEndedError(DropscoreError):
-    """The run has ended, so that it can be neither cancelled nor ended otherwise."""
+    """The run has ended, so that it cannot be cancelled or needs no replay."""
 
     code, status = "run_ended", 409
+
+
+class RunUnderWayError(DropscoreError):
+    """The run has not ended yet, so that it cannot be replayed."""
+
+    code, status = "run_under_way", 409
 
 
 class SettingsError(DropscoreError):

@@ -16,6 +16,7 @@ from scoring.local_files import download, name_of, place, target_of, upload
 from scoring.options import Options
 from scoring.pipeline import begin, quiet, run_job
 from scoring.receipt import Receipt
+from scoring.runs_commands import app as runs_app
 from scoring.services import Services
 from scoring.terminal import problem, progress_of, summary
 from settings import Settings
@@ -50,6 +51,8 @@ Output = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the receipt on stdout, as JSON and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show nothing but errors.")]
+
+app.add_typer(runs_app, name="runs")
 
 _NOWHERE = logging.NullHandler()
 """Keeps Python from showing log lines where nobody asked for any: what they say is in the receipt."""

@@ -17,14 +17,19 @@ def end_run(receipt: Receipt, run: Run, services: Services) -> Receipt:
     """End a run with this receipt, unless it has ended before, and return the receipt that counts."""
     counting = services.receipts.record(receipt)
     if counting is receipt or _is_open(run, services):
-        settle(counting, run, services)
+        _follow_up(counting, run, services)
     else:  # whoever ended it has done the rest
         withdraw(counting, run, services)
     return counting
 
 
 def settle(receipt: Receipt, run: Run, services: Services) -> None:
-    """Do what follows once a run has its receipt: take back what that does not name, tell it, close the run."""
+    """Do what is left to do for a run that has its receipt and was not closed."""
+    services.receipts.enlist(receipt)
+    _follow_up(receipt, run, services)
+
+
+def _follow_up(receipt: Receipt, run: Run, services: Services) -> None:
     withdraw(receipt, run, services)
     send_ended(receipt, services)
     services.open_runs.close(run)

@@ -15,6 +15,7 @@ from errors import (
     RetriesExhaustedError,
 )
 from scoring.blob_events import Dropped
+from scoring.ending import end_run
 from scoring.events import send_ended
 from scoring.job import Job
 from scoring.log_lines import line
@@ -120,9 +121,7 @@ def _give_up(order: Order, body: str | bytes, error: RetriesExhaustedError, serv
     if job.is_of_folder:
         return _refuse_message(body, error, services)
     run = begin(job, services)
-    receipt = services.receipts.record(write_up(run, datetime.now(UTC), error=error))
-    send_ended(receipt, services)
-    return receipt
+    return end_run(write_up(run, datetime.now(UTC), error=error), run, services)
 
 
 def _queue_file(file: Dropped, services: Services) -> Job | None:

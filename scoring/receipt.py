@@ -16,6 +16,7 @@ from errors import (
     RunNotFoundError,
     ThresholdExceededError,
 )
+from scoring.ended_runs import EndedRuns, Summary
 from scoring.job import Run
 from scoring.tally import Tally
 from storage import ANY_ETAG, BlobPath, BlobStore
@@ -63,6 +64,8 @@ class Receipt:
     """rows_per_second and bytes_per_second (of the input) of the whole run; null if it was not read to the end."""
     peak_memory_bytes: int | None = None
     """The most memory this process has held since it began, whatever it did; null where that is not known."""
+    attempt: int = 0
+    """How often the job had been replayed: each time is a run of its own."""
 
     @property
     def is_final(self) -> bool:
@@ -88,7 +91,8 @@ def begun(run: Run) -> dict[str, Any]:
     model: dict[str, Any] = {"reference": str(run.job.model)}
     if run.model:
         model |= {"name": run.model.name, "version": run.model.version, "digest": run.model.digest}
-    return {"run_id": run.id, "input": source, "model": model, "options": run.job.options.to_dict()}
+    known = {"run_id": run.id, "input": source, "model": model, "options": run.job.options.to_dict()}
+    return known | {"attempt": run.job.attempt}
 
 
 def write_up(
@@ -199,7 +203,7 @@ class Receipts:
         """Return a run's receipt with its ETag; None while there is none, or none but that of `etag`."""
         try:
             found = self.blobs.poll(self._path(run_id), etag)
-        except BlobNotFoundError:
+        except (BlobNotFoundError, NameInvalidError):  # people may ask for any id
             return None
         return found and Found(found[0], Receipt.from_json(found[1]))
 
@@ -223,15 +227,34 @@ class Receipts:
                 if (found := self.look(receipt.run_id)) is None:
                     continue  # it was there, and was deleted by hand
             if found is None:
-                return receipt
+                return self.enlist(receipt)
             if found.receipt.is_final or not receipt.is_final:
-                return found.receipt
+                return self.enlist(found.receipt)
             # The job was given up and has ended after all; if somebody else says so first, that is as good.
             try:
                 self.blobs.write(path, data, if_match=found.etag, content_type=_JSON)
             except (BlobNotFoundError, ConditionFailedError):
                 continue
-            return receipt
+            return self.enlist(receipt)
+
+    def enlist(self, receipt: Receipt) -> Receipt:
+        """Put a receipt that is written on the list of runs that have ended, and return it; safe to do twice."""
+        EndedRuns(self.blobs, self.container).add(
+            Summary(
+                run_id=receipt.run_id,
+                status=receipt.status,
+                input=receipt.input.get("path"),
+                model=receipt.model.get("reference"),
+                version=receipt.model.get("version"),
+                rows=receipt.rows,
+                error=receipt.error["code"] if receipt.error else None,
+                started=receipt.started,
+                finished=receipt.finished,
+                seconds=receipt.seconds,
+                attempt=receipt.attempt,
+            )
+        )
+        return receipt
 
     def _path(self, run_id: str) -> BlobPath:
         return BlobPath(self.container, f"{run_id}/receipt.json")

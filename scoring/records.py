@@ -145,4 +145,4 @@ def _tell(receipt: Receipt, services: Services) -> Receipt:
     """Send the event of a receipt, with the answer that is kept beside it."""
     answer = json.loads(services.blobs.read(BlobPath.parse(receipt.output))) if receipt.output else None
     send_ended(receipt, services, answer=answer)
-    return receipt
+    return services.receipts.enlist(receipt)

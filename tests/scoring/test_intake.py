@@ -26,7 +26,7 @@ def test_a_file_outside_any_models_folder_gets_a_receipt(services) -> None:
     services.blobs.write(BlobPath("incoming", "a.csv"), GOOD)
     assert accept_file(BlobPath("incoming", "a.csv"), services) is None
     assert services.queues.receive("scoring-jobs") == []
-    [blob] = services.blobs.list("runs")
+    [blob] = [blob for blob in services.blobs.list("runs") if blob.path.name.endswith("/receipt.json")]
     receipt = json.loads(services.blobs.read(blob.path))
     assert (receipt["status"], receipt["error"]["code"]) == ("failed", "name_invalid")
 

@@ -1,0 +1,155 @@
+"""What people ask of runs: a list of them, how one is, to run it once more, to stop it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import chain, islice
+from typing import Any
+
+from errors import (
+    MessageInvalidError,
+    RunCancelledError,
+    RunEndedError,
+    RunNotFoundError,
+    RunUnderWayError,
+)
+from model_store import ModelReference
+from scoring.ended_runs import EndedRuns, Summary
+from scoring.ending import end_run
+from scoring.job import MOST_ATTEMPTS, Job, Run
+from scoring.open_runs import OpenRun
+from scoring.options import Options
+from scoring.pipeline import begin
+from scoring.receipt import Receipt, write_up
+from scoring.services import Services
+from storage import BlobPath
+
+RUNNING = "running"
+
+
+def list_runs(
+    services: Services,
+    *,
+    status: str | None = None,
+    model: str | None = None,
+    limit: int = 20,
+    after: str = "",
+) -> list[Summary]:
+    """Return at most `limit` runs: those under way, then those that have ended, each the newest first.
+
+    `status` is one of a receipt's, or "running"; `model` a reference as jobs give it, or a name for all its
+    versions and aliases. `after` is the `key` of the last run of the page before. No receipt is read.
+    """
+    ended = EndedRuns(services.blobs, services.settings.runs).list(after) if status != RUNNING else iter(())
+    wanted = _distinct(run for run in ended if _fits(run, status, model))
+    page = list(islice(wanted, limit))
+    if after or status not in (None, RUNNING):
+        return page
+    known = {run.run_id for run in page}  # those with a receipt that are still open have died, or are about to end
+    under_way = [run for run in _running(services) if run.run_id not in known and _fits(run, RUNNING, model)]
+    return list(islice(chain(sorted(under_way, key=lambda run: run.started, reverse=True), page), limit))
+
+
+def describe_run(run_id: str, services: Services) -> dict[str, Any]:
+    """Return a run's receipt; or, with status running, its plan and how far it is. RunNotFoundError for neither."""
+    return services.receipts.status(run_id)
+
+
+def cancel(run_id: str, services: Services) -> Receipt:
+    """End a run that is under way, and return its receipt; whoever works on it stops within seconds.
+
+    RunEndedError if it has ended; RunNotFoundError if it has not begun, or there never was such a run.
+    """
+    entry = services.open_runs.find_by_id(run_id)
+    receipt = services.receipts.find(run_id)
+    if receipt and (receipt.is_final or entry is None):
+        raise _has_ended(receipt, "it cannot be cancelled any more")
+    if entry is None:
+        raise RunNotFoundError(f"there is no run {run_id!r} under way; its job may still be waiting in the queue")
+    error = RunCancelledError(
+        "the run was cancelled; replay it if that was a mistake", file=str(entry.run.job.input)
+    )
+    receipt = end_run(write_up(entry.run, entry.started, error=error), entry.run, services)
+    if receipt.status != "cancelled":  # it was faster
+        raise _has_ended(receipt, "it cannot be cancelled any more")
+    return receipt
+
+
+def replay(run_id: str, services: Services) -> Run:
+    """Queue the job of a run that has not succeeded once more, and return the run that this will be.
+
+    It is a run of its own, on the input's current version and the model that the reference means now: the old
+    receipt stays. RunNotFoundError without a receipt; RunUnderWayError while the run goes on; RunEndedError if what
+    it would be has succeeded already; BlobNotFoundError if the input is gone; MessageInvalidError if it
+    never became a job.
+    """
+    run = next_attempt(run_id, services)
+    services.queues.send(services.settings.jobs_queue, run.job.to_json())
+    return run
+
+
+def next_attempt(run_id: str, services: Services) -> Run:
+    """Return the run that replaying one is, without queueing its job; errors as in `replay`."""
+    if services.open_runs.find_by_id(run_id) and not services.receipts.find(run_id):
+        raise RunUnderWayError(f"run {run_id!r} is under way: wait for its end, or cancel it first")
+    job = _job_of(services.receipts.get(run_id), services)
+    for attempt in range(MOST_ATTEMPTS + 1):
+        run = begin(replace(job, attempt=attempt), services)
+        receipt = services.receipts.find(run.id)
+        if receipt is None:
+            return run
+        if receipt.status == "succeeded":
+            raise _has_ended(receipt, "there is nothing to replay")
+    raise RunEndedError(f"the job of run {run_id!r} was replayed {MOST_ATTEMPTS} times: send it as a new one")
+
+
+def _job_of(receipt: Receipt, services: Services) -> Job:
+    path, reference = receipt.input.get("path"), receipt.model.get("reference")
+    if not path or not reference or not receipt.options:
+        raise MessageInvalidError(
+            f"run {receipt.run_id!r} never became a job: mend its message, or the file's name, and send it again"
+        )
+    source = BlobPath.parse(path)
+    etag = services.blobs.stat(source).etag
+    return Job(source, ModelReference.parse(reference), Options.from_dict(receipt.options), etag)
+
+
+def _has_ended(receipt: Receipt, so: str) -> RunEndedError:
+    return RunEndedError(f"run {receipt.run_id!r} has ended, its status is {receipt.status}: {so}")
+
+
+def _running(services: Services) -> Iterator[Summary]:
+    for blob in services.open_runs.list():
+        if entry := services.open_runs.read(blob):
+            yield _summary_of(entry)
+
+
+def _summary_of(entry: OpenRun) -> Summary:
+    run = entry.run
+    return Summary(
+        run_id=run.id,
+        status=RUNNING,
+        input=str(run.job.input),
+        model=str(run.job.model),
+        version=run.model.version if run.model else None,
+        rows={},
+        error=None,
+        started=entry.started.isoformat(),
+        finished="",
+        seconds=round((datetime.now(UTC) - entry.started).total_seconds(), 3),
+        attempt=run.job.attempt,
+    )
+
+
+def _fits(run: Summary, status: str | None, model: str | None) -> bool:
+    named = run.model or ""
+    return status in (None, run.status) and model in (None, named, named.partition("@")[0])
+
+
+def _distinct(runs: Iterator[Summary]) -> Iterator[Summary]:
+    """Yield each run once: one that was given up and has ended after all is on the list twice."""
+    seen: set[str] = set()
+    for run in runs:
+        if run.run_id not in seen:
+            seen.add(run.run_id)
+            yield run
