@@ -1,5 +1,6 @@
 """The whole app: function_app.py on Microsoft's Python worker in devhost, with Azurite as storage."""
 
+import json
 import os
 import signal
 import subprocess
@@ -16,9 +17,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from azure.storage.blob import BlobServiceClient
+from typer.testing import CliRunner
 
 from devhost.azurite import Azurite, free_ports
+from model_store import ModelReference
 from model_store.registry import Registry
+from scoring.__main__ import app as commands
 from scoring.job import Job
 from scoring.pipeline import begin
 from scoring.receipt import Receipt
@@ -55,6 +59,7 @@ class App:
         own = {
             "AzureWebJobsStorage": self.azurite.connection_string,
             "DROPSCORE_CACHE": str(self.folder / "cache"),
+            "DROPSCORE_SWEEP_SECONDS": "1",  # whenever the sweeper is called: by itself it comes every five minutes
             "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:00",
         }
         self.environment = os.environ | own
@@ -169,9 +174,48 @@ def test_a_job_that_never_works_ends_in_a_receipt(app: App) -> None:
     wait_until(lambda: app.log.count("Executed 'Functions.jobs' (Failed") == 5)
 
 
+def test_a_lost_message_is_made_good_by_the_sweeper(app: App) -> None:
+    """A run that was begun, and whose message is gone, ends after a sweep like any other."""
+    app.services.blobs.create_container("elsewhere")
+    job = Job(BlobPath("elsewhere", "a.csv"), ModelReference("churn"))
+    app.services.blobs.write(job.input, GOOD)
+    run = app.services.open_runs.open(begin(job, app.services)).run
+
+    def swept() -> Receipt | None:
+        httpx.post(f"{app.url}/admin/functions/sweeper", json={"input": ""}, timeout=30).raise_for_status()
+        return app.services.receipts.find(run.id)
+
+    receipt = wait_until(swept)
+    assert (receipt.status, receipt.output) == ("succeeded", "scored/churn/elsewhere/a.csv")
+    wait_until(lambda: not list(app.services.open_runs.list()))
+    assert "run_swept" in app.log
+
+
+def test_runs_of_the_app_from_the_command_line(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """List the app's runs, and have one replayed by it, on a storage account."""
+    for name, value in app.environment.items():
+        monkeypatch.setenv(name, value)
+    failed = app.receipt(app.drop("churn/a.csv", b"id\n1\n"))
+    assert failed.error
+    assert failed.error["code"] == "column_missing"
+    replayed = CliRunner().invoke(commands, ["runs", "replay", failed.run_id, "--json", "--store", "azure"])
+    receipt = app.receipt(json.loads(replayed.stdout)["run_id"])
+    assert (receipt.status, receipt.attempt) == ("failed", 1)
+    listed = CliRunner().invoke(commands, ["runs", "list", "--json", "--model", "churn", "--store", "azure"])
+    runs = [run["run_id"] for run in json.loads(listed.stdout)["runs"]]
+    assert runs == [receipt.run_id, failed.run_id]
+    ended = CliRunner().invoke(commands, ["runs", "cancel", failed.run_id, "--store", "azure"])
+    assert (ended.exit_code, ended.stderr.split(":")[0]) == (1, "run_ended")
+
+
 def test_function_list_is_printed(app: App) -> None:
     """The log begins with the functions and URLs that func start would list."""
-    for line in ("dropped: blobTrigger", "jobs: queueTrigger", "poisoned_jobs: queueTrigger"):
+    for line in (
+        "dropped: blobTrigger",
+        "jobs: queueTrigger",
+        "poisoned_jobs: queueTrigger",
+        "sweeper: timerTrigger",
+    ):
         wait_until(lambda line=line: line in app.log)
 
 
