@@ -30,8 +30,9 @@ node_modules/.ready: package-lock.json $(VENV)/.ready
 demo: setup ## Score a quarter of New York's flights of 2013, end to end, and prove it
 	@$(BIN)/python -m examples.demo
 
-start: setup ## Run the app on this machine, for your own files (Ctrl+C stops it)
-	@$(BIN)/python -m examples.start
+# FLAGS="--duplicate 2 --kill-every 30", for example, rehearses faults: see `python -m devhost --help`.
+start: setup ## Run the app on this machine, for your own files (Ctrl+C stops it); FLAGS= are devhost's
+	@$(BIN)/python -m examples.start $(FLAGS)
 
 test: setup ## Run the tests
 	@$(BIN)/python -m pytest

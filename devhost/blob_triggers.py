@@ -5,13 +5,16 @@ message becomes the call. So a receipt means "handed over", and the queue keeps 
 tries and knows what is poison. If this process dies in between, a blob may be handed over twice; none is lost.
 Receipts are per function and ETag: a restart does not fire again, and blobs uploaded in the same second all fire,
 which comparing times of modification would miss.
+
+A function with the source EventGrid is told of blobs by its webhook (webhooks.py). Where this host plays Event
+Grid, the listing says what to post there; elsewhere such a function is polled like any other.
 """
 
 import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.blob import BlobClient, BlobProperties, ContainerClient
@@ -19,15 +22,17 @@ from azure.storage.queue import QueueMessage
 
 from devhost.bindings import DEFAULT_CONNECTION, Function
 from devhost.blob_paths import BlobPattern, compile_pattern
+from devhost.blob_receipts import BlobReceipts, BlobVersion, Claim
 from devhost.config import HostSettings
 from devhost.connections import Connections
+from devhost.event_grid import EventGrid, UndeliveredError
 from devhost.invoker import Invoker
 from devhost.messages import ModelBindingData, TypedData
-from devhost.outputs import encode, send, upload
+from devhost.outputs import encode, send
 from devhost.queue_listener import QueueListener
 from devhost.queue_triggers import message_metadata
+from devhost.rehearsal import Rehearsal
 
-HOSTS_CONTAINER = "azure-webjobs-hosts"
 POISON_QUEUE = "webjobs-blobtrigger-poison"
 
 _log = logging.getLogger(__name__)
@@ -42,6 +47,7 @@ class BlobTrigger:
         self.container: ContainerClient = connections.blobs(function.trigger.connection).get_container_client(
             self.pattern.container
         )
+        self.event_grid = str(function.trigger.properties.get("source")).lower() == "eventgrid"
         self.deferred = function.trigger.deferred
         if self.deferred and any(each.has_expression for each in function.outputs):
             self.deferred = False
@@ -52,45 +58,29 @@ class BlobTrigger:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class BlobVersion:
-    """A blob as it was found."""
-
-    container: str
-    name: str
-    etag: str
-    """Without quotes."""
-
-    def message(self, function: Function) -> str:
-        """Return the host's message for it; on the poison queue, the app reads the same."""
-        return json.dumps(
-            {
-                "Type": "BlobTrigger",
-                "FunctionId": function.full_name,
-                "BlobType": "BlockBlob",
-                "ContainerName": self.container,
-                "BlobName": self.name,
-                "ETag": f'"{self.etag}"',
-            },
-            separators=(",", ":"),
-        )
-
-
 class BlobTriggers:
     """Look for new blobs every few seconds, hand them over, and call their functions."""
 
     def __init__(
-        self, triggers: Sequence[BlobTrigger], settings: HostSettings, connections: Connections, invoker: Invoker
+        self,
+        triggers: Sequence[BlobTrigger],
+        settings: HostSettings,
+        connections: Connections,
+        invoker: Invoker,
+        rehearsal: Rehearsal,
+        *,
+        event_grid: EventGrid | None,
     ) -> None:
+        """Wire them; `event_grid` posts the events of functions with that source, None polls for those too."""
         self._triggers = triggers
-        self._host_id = settings.host_id
         self._scan_interval = settings.blobs.scan_interval
         self._connections = connections
         self._call = connections.call
         self._invoker = invoker
+        self._event_grid = event_grid
         self._seen: dict[str, set[BlobVersion]] = {}
         """By function: what has a receipt and is still there."""
-        self._receipts = connections.blobs(DEFAULT_CONNECTION).get_container_client(HOSTS_CONTAINER)
+        self._receipts = BlobReceipts(connections, settings.host_id, patience=settings.queues.lease)
         queues = connections.queues(DEFAULT_CONNECTION)
         self._queue = queues.get_queue_client(f"azure-webjobs-blobtrigger-{settings.host_id}")
         parallel = settings.blobs.max_degree_of_parallelism
@@ -109,6 +99,7 @@ class BlobTriggers:
                 encoding="base64",
             ),
             connections,
+            rehearsal=rehearsal,
         )
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -118,11 +109,11 @@ class BlobTriggers:
         while not stopping.is_set():
             try:
                 for trigger in self._triggers:
-                    await self._scan(trigger)
+                    await self._scan(trigger, stopping)
                 reachable = True
-            except AzureError as error:
-                if reachable:
-                    _log.warning("Blobs cannot be listed; trying on: %s", error)
+            except (AzureError, UndeliveredError) as error:
+                if reachable and not stopping.is_set():  # the webhook is the first to stop
+                    _log.warning("Blobs cannot be listed or told of; trying on: %s", error)
                 reachable = False
             try:
                 await asyncio.wait_for(stopping.wait(), self._scan_interval)
@@ -130,34 +121,37 @@ class BlobTriggers:
                 continue
         await delivering
 
-    async def _scan(self, trigger: BlobTrigger) -> None:
+    async def hand_over(self, function: str, version: BlobVersion) -> None:
+        """Queue the call of a function, by its full name, for a blob."""
+        await self._call(send, self._queue, encode(_message(function, version).encode(), "base64"))
+        self._listener.wake()
+
+    async def _scan(self, trigger: BlobTrigger, stopping: asyncio.Event) -> None:
         name = trigger.function.name
         if name not in self._seen:
-            self._seen[name] = await self._call(self._read_receipts, trigger)
+            self._seen[name] = await self._receipts.read(trigger.function)
         found = await self._call(_list_matching, trigger)
         seen = self._seen[name] = self._seen[name] & found
         for version in sorted(found - seen, key=lambda each: each.name):
-            await self._call(send, self._queue, encode(version.message(trigger.function).encode(), "base64"))
-            await self._call(upload, self._receipts, self._receipt_name(trigger, version), b"")
-            seen.add(version)
-            self._listener.wake()
+            if stopping.is_set():
+                return
+            claim = await self._receipts.claim(trigger.function, version)
+            if claim is Claim.OURS:
+                await self._tell(trigger, version)
+            if claim is not Claim.THEIRS:
+                seen.add(version)
 
-    def _receipt_folder(self, trigger: BlobTrigger) -> str:
-        return f"blobreceipts/{self._host_id}/{trigger.function.full_name}/"
-
-    def _receipt_name(self, trigger: BlobTrigger, version: BlobVersion) -> str:
-        return f'{self._receipt_folder(trigger)}"{version.etag}"/{version.container}/{version.name}'
-
-    def _read_receipts(self, trigger: BlobTrigger) -> set[BlobVersion]:
-        folder = self._receipt_folder(trigger)
-        versions = set()
+    async def _tell(self, trigger: BlobTrigger, version: BlobVersion) -> None:
+        """Bring a claimed blob to its function's queue, and make the claim a receipt."""
         try:
-            for receipt in self._receipts.list_blob_names(name_starts_with=folder):
-                etag, container, name = receipt.removeprefix(folder).split("/", 2)
-                versions.add(BlobVersion(container, name, etag.strip('"')))
-        except ResourceNotFoundError:
-            pass  # no receipt was ever written
-        return versions
+            if trigger.event_grid and self._event_grid:
+                await self._event_grid.tell(trigger.function, trigger.container.get_blob_client(version.name))
+            else:
+                await self.hand_over(trigger.function.full_name, version)
+        except (AzureError, UndeliveredError):
+            await self._receipts.withdraw(trigger.function, version)
+            raise
+        await self._receipts.complete(trigger.function, version)
 
     async def call(self, trigger: BlobTrigger, path: str) -> None:
         """Call a function with the blob at `container/name`, new or not."""
@@ -171,16 +165,16 @@ class BlobTriggers:
         """Call the function a message names; there is nothing to do if its blob has gone or changed since."""
         document = json.loads(body)
         trigger = next((each for each in self._triggers if each.function.full_name == document["FunctionId"]), None)
-        if trigger is None:
-            return True  # the function is no longer in the app
+        if trigger is None or document["ContainerName"] != trigger.pattern.container:
+            return True  # the function is no longer in the app, or looks elsewhere now
         try:
             properties = await self._call(
                 trigger.container.get_blob_client(document["BlobName"]).get_blob_properties
             )
         except ResourceNotFoundError:
             return True
-        if properties.etag != document["ETag"]:
-            return True  # the scan finds the new version by itself
+        if properties.etag != document["ETag"] and not trigger.event_grid:
+            return True  # the scan finds the new version by itself; events are not compared, as on the real host
         return await self._invoke(trigger, properties, message_metadata(message, body))
 
     async def _invoke(
@@ -248,3 +242,18 @@ def _list_matching(trigger: BlobTrigger) -> set[BlobVersion]:
         }
     except ResourceNotFoundError:
         return set()
+
+
+def _message(function: str, version: BlobVersion) -> str:
+    """Return the host's message for a function and a blob; on the poison queue, the app reads the same."""
+    return json.dumps(
+        {
+            "Type": "BlobTrigger",
+            "FunctionId": function,
+            "BlobType": "BlockBlob",
+            "ContainerName": version.container,
+            "BlobName": version.name,
+            "ETag": f'"{version.etag}"',
+        },
+        separators=(",", ":"),
+    )

@@ -43,6 +43,11 @@ class Console:
         level = levels.get("Function", levels.get("default", "Information")).lower()
         logging.getLogger().setLevel(max(_LEVELS.get(level, logging.INFO), logging.WARNING if self._quiet else 0))
 
+    @property
+    def running(self) -> list[str]:
+        """The invocations known now: function, and the eight characters of the id that the log shows."""
+        return [f"{function} {invocation_id[:8]}" for invocation_id, function in self._functions.items()]
+
     @contextmanager
     def invocation(self, invocation_id: str, function: str) -> Iterator[None]:
         """Know an invocation by its function's name while it runs."""

@@ -10,6 +10,7 @@ from devhost.bindings import Function
 from devhost.console import Console
 from devhost.messages import InvocationResponse, ParameterBinding, TypedData
 from devhost.outputs import Outputs
+from devhost.rehearsal import KillTimer
 from devhost.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -26,10 +27,11 @@ class Invocation:
 class Invoker:
     """Call functions; every call that begins is seen to end on the console."""
 
-    def __init__(self, worker: Worker, outputs: Outputs, console: Console) -> None:
+    def __init__(self, worker: Worker, outputs: Outputs, console: Console, kill_timer: KillTimer) -> None:
         self._worker = worker
         self._outputs = outputs
         self._console = console
+        self._kill_timer = kill_timer
 
     async def invoke(
         self,
@@ -45,7 +47,7 @@ class Invoker:
         name = f"Functions.{function.name}"
         inputs = [ParameterBinding(name=function.trigger.name, data=data)]
         begin = time.monotonic()
-        with self._console.invocation(invocation_id, function.name):
+        with self._kill_timer.work(), self._console.invocation(invocation_id, function.name):
             _log.info("Executing '%s' (Reason='%s', Id=%s)", name, reason, invocation_id)
             response = await self._worker.invoke(invocation_id, function.id, inputs, metadata)
             failure = response.result.exception.stack_trace if response.result.exception else ""

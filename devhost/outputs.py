@@ -60,14 +60,24 @@ def send(queue: QueueClient, text: str) -> None:
         queue.send_message(text)
 
 
-def upload(container: ContainerClient, name: str, content: bytes) -> None:
-    """Write a blob over what is there, in a container which is made if it is not there."""
+def upload(
+    container: ContainerClient,
+    name: str,
+    content: bytes,
+    *,
+    overwrite: bool = True,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write a blob, in a container which is made if it is not there.
+
+    ResourceExistsError if there is such a blob and it is not to be overwritten.
+    """
     try:
-        container.upload_blob(name, content, overwrite=True)
+        container.upload_blob(name, content, overwrite=overwrite, metadata=metadata)
     except ResourceNotFoundError:
         with suppress(ResourceExistsError):  # somebody else has just made it
             container.create_container()
-        container.upload_blob(name, content, overwrite=True)
+        container.upload_blob(name, content, overwrite=overwrite, metadata=metadata)
 
 
 def _messages(value: TypedData) -> list[bytes]:

@@ -14,9 +14,11 @@ from azure.storage.queue import QueueClient, QueueMessage
 from devhost.config import QueueSettings
 from devhost.connections import Connections
 from devhost.outputs import send
+from devhost.rehearsal import Rehearsal, Turns
 
 _log = logging.getLogger(__name__)
 _MIN_POLLING_INTERVAL = 0.1  # seconds
+_MAX_PAGE = 32  # messages; the most that storage gives at once
 
 Handler = Callable[[QueueMessage, bytes], Awaitable[bool]]
 """Work on a message and its decoded body; True if it is done with."""
@@ -29,6 +31,9 @@ class QueueListener:
     renewed. If this process dies, the lease ends and the message comes back. A failed one comes back after
     visibilityTimeout, and goes to the poison queue at its last failure. A queue that is not there is waited for,
     not made, as on the real host.
+
+    Rehearsed faults: a message that is to be delivered several times is done with when every delivery of it is;
+    where the order is to be random, up to 32 messages are held, and whose turn it is is drawn among them.
     """
 
     def __init__(
@@ -38,16 +43,25 @@ class QueueListener:
         handler: Handler,
         settings: QueueSettings,
         connections: Connections,
+        *,
+        rehearsal: Rehearsal,
     ) -> None:
         self._queue = queue
         self._poison = poison
         self._handler = handler
         self._settings = settings
         self._call = connections.call
+        self._kill_timer = rehearsal.kill_timer
+        self._duplicate = rehearsal.faults.duplicate
+        self._random = rehearsal.faults.random("queue")
+        self._turns: Turns | None = None
+        if rehearsal.faults.reorder:
+            self._turns = Turns(settings.batch_size + settings.new_batch_threshold, self._random)
         self._running: set[asyncio.Task[None]] = set()
         self._delay = _MIN_POLLING_INTERVAL
         self._reachable = True
         self._wake = asyncio.Event()
+        self._stopping = False
 
     def wake(self) -> None:
         """Look for messages now: the caller has just sent one."""
@@ -55,14 +69,17 @@ class QueueListener:
         self._wake.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Deliver messages until `stopping`, then let the ones begun finish."""
+        """Deliver messages until `stopping`, then let the ones begun finish and release the others."""
         stop = asyncio.create_task(stopping.wait())
-        stop.add_done_callback(lambda _: self._wake.set())
+        stop.add_done_callback(lambda _: self._stop())
         while not stopping.is_set():
-            if len(self._running) > self._settings.new_batch_threshold:
+            count = self._room()
+            if not count:
                 await asyncio.wait({*self._running, stop}, return_when=asyncio.FIRST_COMPLETED)
                 continue
-            received = await self._receive()
+            received = await self._receive(count)
+            if self._turns:
+                self._random.shuffle(received)
             for message in received:
                 if stopping.is_set():
                     await self._release(message, 0)
@@ -77,10 +94,21 @@ class QueueListener:
         stop.cancel()
         await asyncio.gather(*self._running)
 
-    async def _receive(self) -> list[QueueMessage]:
-        settings = self._settings
+    def _stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+        if self._turns:
+            self._turns.close()
+
+    def _room(self) -> int:
+        """Return how many messages to ask for now."""
+        if self._turns:
+            return max(0, _MAX_PAGE - len(self._running))
+        return self._settings.batch_size if len(self._running) <= self._settings.new_batch_threshold else 0
+
+    async def _receive(self, count: int) -> list[QueueMessage]:
         pages = self._queue.receive_messages(
-            messages_per_page=settings.batch_size, visibility_timeout=round(settings.lease)
+            messages_per_page=count, visibility_timeout=round(self._settings.lease)
         ).by_page()
         try:
             messages = await self._call(lambda: list(next(pages, ())))  # one request, not one for every message
@@ -119,19 +147,46 @@ class QueueListener:
                 await self._bury(message)
                 return
             async with self._lease(message):
-                succeeded = await self._handle(message, body)
-            if succeeded:
-                await self._call(self._queue.delete_message, message.id, message.pop_receipt)
-            elif self._poison is None:
-                pass  # stays hidden until its lease ends, as on the real host: no fast loop on a poison queue
-            elif (message.dequeue_count or 0) >= self._settings.max_dequeue_count:
-                await self._bury(message)
-            else:
-                await self._release(message, self._settings.visibility_timeout)
+                succeeded = await self._take_turn(message, body)
+            with self._kill_timer.work():
+                await self._settle(message, succeeded)
         except AzureError as error:  # its lease ends and it comes back: at least once
             _log.warning("Message %s on %s could not be settled: %s", message.id, self._queue.queue_name, error)
 
+    async def _settle(self, message: QueueMessage, succeeded: bool | None) -> None:  # noqa: FBT001  # an outcome
+        """Delete a message that is done with, release or bury another; None: it was not begun."""
+        if succeeded:
+            await self._call(self._queue.delete_message, message.id, message.pop_receipt)
+        elif succeeded is None:
+            await self._release(message, 0)
+        elif self._poison is None:
+            pass  # stays hidden until its lease ends, as on the real host: no fast loop on a poison queue
+        elif (message.dequeue_count or 0) >= self._settings.max_dequeue_count:
+            await self._bury(message)
+        else:
+            await self._release(message, self._settings.visibility_timeout)
+
+    async def _take_turn(self, message: QueueMessage, body: bytes) -> bool | None:
+        """Handle a message when its turn comes; None if this host stops before."""
+        if self._turns is None:
+            return await self._handle(message, body)
+        if not await self._turns.wait():
+            return None
+        try:
+            return await self._handle(message, body)
+        finally:
+            self._turns.end()
+
     async def _handle(self, message: QueueMessage, body: bytes) -> bool:
+        """Hand a message over, and again as often as is rehearsed: at the same time or afterwards, as drawn."""
+        together = 1 + sum(self._random.random() < 0.5 for _ in range(self._duplicate))
+        outcomes = await asyncio.gather(*(self._try(message, body) for _ in range(together)))
+        for _ in range(1 + self._duplicate - together):
+            if not self._stopping:
+                outcomes.append(await self._try(message, body))
+        return all(outcomes)
+
+    async def _try(self, message: QueueMessage, body: bytes) -> bool:
         try:
             return await self._handler(message, body)
         except Exception:  # a fault of this host fails the message, it must not end the listener

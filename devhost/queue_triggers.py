@@ -14,6 +14,7 @@ from devhost.connections import Connections
 from devhost.invoker import Invoker
 from devhost.messages import TypedData
 from devhost.queue_listener import QueueListener
+from devhost.rehearsal import Rehearsal
 
 POISON_SUFFIX = "-poison"
 
@@ -22,7 +23,12 @@ class QueueTrigger:
     """Call a function for every message of its queue."""
 
     def __init__(
-        self, function: Function, invoker: Invoker, settings: QueueSettings, connections: Connections
+        self,
+        function: Function,
+        invoker: Invoker,
+        settings: QueueSettings,
+        connections: Connections,
+        rehearsal: Rehearsal,
     ) -> None:
         self._function = function
         self._invoker = invoker
@@ -30,7 +36,7 @@ class QueueTrigger:
         queues = connections.queues(function.trigger.connection)
         poison = None if self._name.endswith(POISON_SUFFIX) else queues.get_queue_client(self._name + POISON_SUFFIX)
         queue = queues.get_queue_client(self._name)
-        self._listener = QueueListener(queue, poison, self._handle, settings, connections)
+        self._listener = QueueListener(queue, poison, self._handle, settings, connections, rehearsal=rehearsal)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver messages until `stopping`, then let the calls begun finish."""

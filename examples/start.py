@@ -1,4 +1,7 @@
-"""Run the app in the foreground for the user's own files, and say how to drop one."""
+"""Run the app in the foreground for the user's own files, and say how to drop one.
+
+Arguments are devhost's: with --duplicate, --reorder, --kill-every and --event-grid it does what Azure does rarely.
+"""
 
 import os
 import sys
@@ -17,10 +20,14 @@ No model at hand? `.venv/bin/python -m examples.flights` writes one, its sample 
 Any tool that uploads to Azurite's container `incoming` (Azure Storage Explorer, az storage blob upload) drops too.
 """
 
+EVENTS = {"--event-grid", "--cloud-events", "--data-lake"}
+
 
 def main() -> None:
     """Print what to do and become devhost, so that signals are its own."""
     print(HOW, flush=True)
+    if EVENTS.intersection(sys.argv):  # where uploads are to come as events, the app's blob trigger must take them
+        os.environ.setdefault("DROPSCORE_BLOB_SOURCE", "eventgrid")
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", "devhost", *sys.argv[1:]])  # noqa: S606  # no shell is wanted
 

@@ -112,7 +112,12 @@ def poison(message: func.QueueMessage) -> None:
     tell("poison", body=message.get_body().decode())
 
 
-@app.blob_trigger(arg_name="client", path="%DROPS%/{folder}/{name}.csv", connection=CONNECTION)
+@app.blob_trigger(
+    arg_name="client",
+    path="%DROPS%/{folder}/{name}.csv",
+    connection=CONNECTION,
+    source=os.environ.get("DROPS_SOURCE", "LogsAndContainerScan"),
+)
 def drop(client: blob.BlobClient) -> None:
     """Read a blob through its client."""
     content = client.download_blob().readall().decode()
