@@ -13,8 +13,8 @@ from devhost.messages import TypedData
 class TimerTrigger:
     """Call a function on schedule; a call that outlasts the interval delays the next one, as on the real host.
 
-    Unlike there, times are UTC whatever this machine's zone, as they will be in Azure, and times missed while this
-    host was down are not made up for.
+    Unlike there, times are UTC whatever this machine's zone, as they will be in Azure, times missed while this host
+    was down are not made up for, and of several hosts of an app each calls, where in Azure one of them does.
     """
 
     def __init__(self, function: Function, invoker: Invoker) -> None:
