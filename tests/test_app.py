@@ -73,10 +73,10 @@ class App:
     def log(self) -> str:
         return (self.folder / "log").read_text("utf-8", "replace")
 
-    def start(self) -> None:
+    def start(self, *flags: str) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "devhost", "--port", str(self.port), "--queue-lease", "3"],
+                [sys.executable, "-m", "devhost", "--port", str(self.port), "--queue-lease", "3", *flags],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
@@ -226,3 +226,17 @@ def test_a_blob_that_is_no_table_ends_the_same_way(app: App) -> None:
     app.services.blobs.write(BlobPath("incoming", "loose.csv"), b"a,b\n")
     wait_until(lambda: "name_invalid" in app.log)
     assert "(Failed" not in app.log
+
+
+def test_uploads_that_come_as_events_are_scored_once(app: App) -> None:
+    """Two events for an upload, as data lakes send, each delivered three times and in any order, are one run."""
+    assert app.stop() == 0
+    app.environment["DROPSCORE_BLOB_SOURCE"] = "eventgrid"
+    app.start("--event-grid", "--data-lake", "--duplicate", "2", "--reorder")
+    runs = [app.drop(f"churn/{number}.csv", GOOD) for number in range(3)]
+    assert [app.receipt(run_id).rows["scored"] for run_id in runs] == [3, 3, 3]
+    assert app.stop() == 0, app.log
+    assert "dropped takes events at" in app.log
+    assert "(Failed" not in app.log
+    receipts = [b.path.name for b in app.services.blobs.list("runs") if b.path.name.endswith("receipt.json")]
+    assert sorted(receipts) == sorted(f"{run_id}/receipt.json" for run_id in runs)
