@@ -1,10 +1,16 @@
 """What triggers call."""
 
+import base64
+import hashlib
 import json
+from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 
-from scoring.intake import accept_file, accept_message, give_up
+from scoring.blob_events import BLOB_CREATED
+from scoring.intake import accept_file, accept_message, accept_poisoned_blob, give_up
+from settings import Connection
 from storage import BlobPath
 from tests.scoring.test_csv import GOOD
 from tests.scoring.test_pipeline import interrupt
@@ -120,3 +126,210 @@ def test_deep_messages_are_never_retried(services) -> None:
     receipt = accept_message("[" * 60_000, services)
     assert receipt.error
     assert receipt.error["code"] == "message_invalid"
+
+
+def event(name: str, etag: str | None, **changed: object) -> dict:
+    """Return what Event Grid says of a dropped file."""
+    data = {
+        "api": "PutBlob",
+        "url": f"http://127.0.0.1:10000/devstoreaccount1/incoming/{quote(name, safe='~/')}",
+        "eTag": etag,
+    }
+    return {"eventType": BLOB_CREATED, "subject": f"{SUBJECT}{name}", "data": data | changed}
+
+
+SUBJECT = "/blobServices/default/containers/incoming/blobs/"
+AZURITE = Connection("AzureWebJobsStorage", "UseDevelopmentStorage=true")
+
+
+@pytest.fixture
+def told(services):
+    """Services whose settings name an account, so that URLs of its blobs can be told."""
+    return replace(services, settings=replace(services.settings, storage=AZURITE))
+
+
+def queued(services) -> list[str]:
+    bodies = []
+    while batch := services.queues.receive("scoring-jobs", limit=32):
+        for message in batch:
+            services.queues.delete("scoring-jobs", message)
+            bodies.append(message.body)
+    return bodies
+
+
+def ended(services) -> list[dict]:
+    """Return the events that were sent of runs that have ended."""
+    return [json.loads(message.body) for message in services.queues.receive("scoring-events", limit=32)]
+
+
+def test_an_event_is_the_same_run_as_the_dropped_file(told) -> None:
+    """Where both the blob trigger and an event tell of a file, it is scored once."""
+    etag = told.blobs.write(INPUT, GOOD)
+    by_event = accept_message(json.dumps(event("churn/a.csv", f'"{etag}"')), told)
+    accept_file(INPUT, told)
+    [body] = queued(told)
+    assert accept_message(body, told) == by_event
+    assert by_event.status == "succeeded"
+
+
+def test_a_path_and_a_url_are_scored(told) -> None:
+    """A message that is nothing but a path or a URL scores what it names, and a folder's queues its files."""
+    told.blobs.write(INPUT, GOOD)
+    by_path = accept_message("incoming/churn/a.csv", told)
+    assert accept_message("http://localhost:10000/devstoreaccount1/incoming/churn/a.csv", told) == by_path
+    assert by_path.status == "succeeded"
+    assert accept_message("incoming/churn/", told) is None
+    assert [json.loads(body)["input"] for body in queued(told)] == ["incoming/churn/a.csv"]
+
+
+def test_each_event_of_an_array_gets_its_job(told) -> None:
+    """Events of one message are queued as jobs of their own; a file that can have none gets its receipt."""
+    first = told.blobs.write(INPUT, GOOD)
+    second = told.blobs.write(BlobPath("incoming", "churn/b.csv"), GOOD)
+    told.blobs.write(BlobPath("incoming", "churn/_SUCCESS"), b"")
+    body = json.dumps(
+        [
+            event("churn/a.csv", first),
+            event("churn/b.csv", second),
+            event("churn/_SUCCESS", None),
+            event("churn/gone.csv", "0x1"),
+            event("loose.csv", "0x1"),
+        ]
+    )
+    told.blobs.write(BlobPath("incoming", "loose.csv"), GOOD)
+    for _ in range(2):  # delivered again, they are the same jobs
+        assert accept_message(body, told) is None
+        jobs = [json.loads(body) for body in queued(told)]
+        assert [(job["input"], job["etag"]) for job in jobs] == [
+            ("incoming/churn/a.csv", first),
+            ("incoming/churn/b.csv", second),
+        ]
+    [receipt] = told.blobs.list("runs")
+    assert json.loads(told.blobs.read(receipt.path))["input"] == {"path": "incoming/loose.csv"}
+
+
+def test_no_event_of_an_array_acts_if_one_is_not_understood(told) -> None:
+    """All are understood before any acts: a message is done whole or refused whole."""
+    etag = told.blobs.write(INPUT, GOOD)
+    other = event("churn/b.csv", "0x1", url="http://elsewhere.example/incoming/churn/b.csv")
+    receipt = accept_message(json.dumps([event("churn/a.csv", etag), other]), told)
+    assert receipt.error["code"] == "name_invalid"
+    assert queued(told) == []
+
+
+@pytest.mark.parametrize("name", ["churn/_SUCCESS", "churn/.part-0.csv.crc", "churn/gone.csv"])
+def test_an_event_of_what_is_not_scored_leaves_no_trace(told, name) -> None:
+    """What lies beside data, and a file that is gone already, need no run."""
+    assert accept_message(json.dumps(event(name, "0x1")), told) is None
+    assert list(told.blobs.list("runs")) == []
+
+
+def test_an_event_whose_name_was_damaged_is_not_forgotten(told) -> None:
+    """Where characters were lost on the way there is a file that is not scored: its receipt says so."""
+    accept_message(json.dumps(event("churn/\ufffd\ufffd.csv", "0x1")), told)
+    [blob] = told.blobs.list("runs")
+    assert json.loads(told.blobs.read(blob.path))["error"]["code"] == "blob_not_found"
+
+
+def test_an_event_of_an_older_version_is_superseded(told) -> None:
+    """Events may come late: the older version's ends, and the newer one's scores."""
+    old = told.blobs.write(INPUT, GOOD)
+    new = told.blobs.write(INPUT, GOOD)
+    assert accept_message(json.dumps(event("churn/a.csv", old)), told).status == "superseded"
+    assert accept_message(json.dumps(event("churn/a.csv", new)), told).status == "succeeded"
+
+
+def test_our_own_results_start_nothing(told) -> None:
+    """With a subscription of the whole account, all that a run writes makes events, and none of them a run."""
+    told.blobs.write(INPUT, GOOD)
+    accept_message(str(INPUT), told)
+    accept_message("not json", told)
+    written = [blob.path for name in ("scored", "rejected", "runs") for blob in told.blobs.list(name)]
+    assert len(written) >= 3
+    for path in written:
+        url = f"http://127.0.0.1:10000/devstoreaccount1/{path}"
+        assert accept_message(json.dumps(event(path.name, "0x1", url=url)), told) is None
+    sent = ended(told)
+    assert sent
+    assert accept_message(json.dumps(sent), told) is None
+    assert queued(told) == []
+    assert [blob.path for name in ("scored", "rejected", "runs") for blob in told.blobs.list(name)] == written
+
+
+@pytest.mark.parametrize("handle", [accept_message, give_up])
+@pytest.mark.parametrize("body", ["not json", b"\xff\xfe", '{"age": 41}', "[]"])
+def test_a_refused_message_can_be_told_by_its_receipt(services, handle, body) -> None:
+    """Whoever reads it, the receipt says why, and size and hash of the message; its event is sent; told once."""
+    receipt = handle(body, services)
+    assert handle(body, services) == receipt
+    data = body if isinstance(body, bytes) else body.encode()
+    assert (receipt.status, receipt.error["code"]) == ("failed", "message_invalid")
+    described = receipt.input["message"]
+    assert (described["bytes"], described["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+    assert {sent["id"] for sent in ended(services)} == {receipt.run_id}
+    assert services.receipts.get(receipt.run_id) == receipt
+
+
+def test_giving_up_handles_every_form(told) -> None:
+    """Each run that a poisoned message asked for has a failed receipt of its own."""
+    first = told.blobs.write(INPUT, GOOD)
+    second = told.blobs.write(BlobPath("incoming", "churn/b.csv"), GOOD)
+    give_up(json.dumps([event("churn/a.csv", first), event("churn/b.csv", second)]), told)
+    give_up("incoming/churn/", told)
+    give_up("incoming/churn/a.csv", told)
+    give_up(json.dumps({"model": "churn", "records": [{"age": 1}]}), told)
+    assert give_up(json.dumps(event("churn/a.csv", first, api="CreateFile")), told) is None
+    sent = [each["data"] for each in ended(told)]
+    assert [each["error"]["code"] for each in sent] == ["retries_exhausted"] * 5
+    inputs = {each["run_id"]: each["input"]["path"] for each in sent}
+    places = ["None", "None", "incoming/churn/a.csv", "incoming/churn/b.csv"]
+    assert sorted(str(place) for place in inputs.values()) == places
+
+
+def poisoned(name: str, container: str = "incoming") -> dict:
+    return {
+        "Type": "BlobTrigger",
+        "FunctionId": "Host.Functions.dropped",
+        "BlobType": "BlockBlob",
+        "ContainerName": container,
+        "BlobName": name,
+        "ETag": '"0x8D1DC6E70A277EF"',
+    }
+
+
+@pytest.mark.parametrize("encode", [str, lambda text: base64.b64encode(text.encode()).decode()])
+def test_a_dropped_file_whose_intake_failed_is_queued_after_all(services, encode) -> None:
+    """The host's message about a poisoned blob, in base64 as it writes them, becomes the file's job."""
+    etag = services.blobs.write(INPUT, GOOD)
+    accept_poisoned_blob(encode(json.dumps(poisoned("churn/a.csv"))), services)
+    [body] = queued(services)
+    assert json.loads(body)["etag"] == etag
+    assert accept_message(body, services).status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "message", [poisoned("a.csv", "of-another-app"), poisoned("churn/gone.csv"), poisoned("churn/_SUCCESS")]
+)
+def test_other_poisoned_blobs_start_nothing(services, message) -> None:
+    """Files of other apps of the account, files that are gone, and what is no data, are passed over."""
+    assert accept_poisoned_blob(json.dumps(message), services) is None
+    assert queued(services) == []
+    assert list(services.blobs.list("runs")) == []
+
+
+@pytest.mark.parametrize(
+    "body", ["", "{}", "[]", '{"ContainerName": "incoming"}', '{"ContainerName": 1, "BlobName": 2}']
+)
+def test_a_damaged_message_of_a_poisoned_blob_gets_a_receipt(services, body) -> None:
+    """Nothing is raised, since the host would deliver it for ever."""
+    assert accept_poisoned_blob(body, services) is None
+    [sent] = ended(services)
+    assert sent["data"]["error"]["code"] == "message_invalid"
+
+
+def test_a_poisoned_blob_that_can_have_no_job_gets_a_receipt(services) -> None:
+    """As when it was dropped: a receipt says where to drop it instead."""
+    services.blobs.write(BlobPath("incoming", "loose.csv"), GOOD)
+    assert accept_poisoned_blob(json.dumps(poisoned("loose.csv")), services) is None
+    [sent] = ended(services)
+    assert sent["data"]["error"]["code"] == "name_invalid"

@@ -1,0 +1,186 @@
+"""Rows in a message, and the answer they get."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from errors import StorageUnavailableError
+from model_store.registry import Registry
+from scoring.events import MOST_BYTES
+from scoring.intake import accept_message, give_up
+from scoring.receipt import Receipt
+from scoring.services import Services
+from storage import BlobPath
+from web.app import create_app
+
+ROW = {"age": 20, "visits": 3, "member": True, "plan": "basic"}
+
+
+def message(*rows: Any, **more: Any) -> str:
+    return json.dumps({"model": "churn", "records": list(rows)} | more)
+
+
+def send(services: Services, body: str) -> Receipt:
+    receipt = accept_message(body, services)
+    assert receipt is not None
+    return receipt
+
+
+def events(services: Services) -> list[dict[str, Any]]:
+    received = []
+    while batch := services.queues.receive("scoring-events", limit=32):
+        for each in batch:
+            services.queues.delete("scoring-events", each)
+            received.append(json.loads(each.body))
+    return received
+
+
+def test_rows_are_answered_on_the_events_queue(services) -> None:
+    """Each row's outputs, or why it has none, come in the rows' order, under the sender's own id."""
+    receipt = send(services, message(ROW, ROW | {"age": "old"}, ROW, id="order-17"))
+    [event] = events(services)
+    assert (event["id"], event["type"], event["subject"]) == (
+        receipt.run_id,
+        "dropscore.run.succeeded",
+        "order-17",
+    )
+    data = event["data"]
+    assert data["id"] == "order-17"
+    assert data["rows"] == {"read": 3, "scored": 2, "rejected": 1}
+    assert data["model"] == {"reference": "churn", "name": "churn", "version": 1}
+    good, bad, again = data["predictions"]
+    assert good == again
+    assert good["prediction"] == "stay"
+    assert (bad["error"]["code"], bad["error"]["column"]) == ("value_type", "age")
+    assert receipt.reject_codes == {"value_type": 1}
+    assert services.receipts.get(receipt.run_id) == receipt
+
+
+def test_the_answer_is_what_http_answers(services) -> None:
+    """Rows in a message are scored as those of a request are: by the same code, to the same numbers."""
+    send(services, message(ROW, ROW | {"visits": None}))
+    [event] = events(services)
+    client = TestClient(create_app(lambda: services, services.settings))
+    answer = client.post("/api/predict/churn", json=[ROW, ROW | {"visits": None}]).json()
+    assert event["data"]["predictions"] == answer["predictions"]
+
+
+def test_no_rows_have_an_empty_answer(services) -> None:
+    """An empty list is answered with one."""
+    assert send(services, message()).status == "succeeded"
+    [event] = events(services)
+    assert event["data"]["predictions"] == []
+
+
+def test_a_message_delivered_again_is_the_same_run(services) -> None:
+    """However it is written, the same rows for the same model are one run, whose answer is sent again."""
+    first = send(services, message(ROW, id="a"))
+    again = send(services, json.dumps({"id": "a", "records": [ROW], "model": "churn"}, indent=2))
+    assert again == first
+    one, two = events(services)
+    assert one == two
+    assert send(services, message(ROW, id="b")).run_id != first.run_id
+    assert send(services, message(ROW)).run_id != first.run_id
+
+
+def test_a_newer_version_answers_anew(services, packages) -> None:
+    """The same rows sent again after the model has changed are scored by the model that is current now."""
+    first = send(services, message(ROW))
+    Registry(services.blobs, "models").add("churn", packages(0.5))
+    newer = replace(services, models=replace_cache(services))
+    second = send(newer, message(ROW))
+    assert second.run_id != first.run_id
+    assert second.model["version"] == 2
+    old, new = events(services)
+    assert old["data"]["predictions"] != new["data"]["predictions"]
+
+
+def replace_cache(services: Services) -> Any:
+    """Return a cache that has not resolved any alias yet."""
+    return Services.open(services.settings).models
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (message(ROW, model="nobody"), "model_not_found"),
+        (message({"age": 1}), "column_missing"),
+        (message(ROW, model="churn@"), "reference_invalid"),
+        (message(ROW, keep="all"), "message_invalid"),
+    ],
+)
+def test_what_is_wrong_with_all_rows_ends_in_a_failed_receipt(services, body: str, code: str) -> None:
+    """There is a receipt and an event that say why, and nothing is raised for the host to retry."""
+    receipt = send(services, body)
+    assert receipt.error is not None
+    assert (receipt.status, receipt.error["code"]) == ("failed", code)
+    [event] = events(services)
+    assert event["type"] == "dropscore.run.failed"
+    assert event["data"]["error"]["code"] == code
+    assert "predictions" not in event["data"]
+
+
+def test_an_answer_too_large_for_a_message_is_in_its_blob(services) -> None:
+    """Far more outputs than a queue message holds: the event says where all of them are."""
+    receipt = send(services, message(*[ROW] * 900))
+    [event] = events(services)
+    assert "predictions" not in event["data"]
+    answer = services.blobs.read(BlobPath.parse(event["data"]["output"]))
+    assert len(answer) > MOST_BYTES
+    assert len(json.loads(answer)["predictions"]) == receipt.rows["read"] == 900
+
+
+class Failing:
+    """A queue store or blob store whose method fails a number of times with what a retry can mend."""
+
+    def __init__(self, real: Any, method: str, times: int) -> None:
+        self._real, self._method, self._times = real, method, times
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method and self._times:
+            self._times -= 1
+            raise StorageUnavailableError("try again")
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda services: replace(services, queues=Failing(services.queues, "send", 1)),
+        lambda services: replace(services, blobs=Failing(services.blobs, "write", 1)),
+        lambda services: replace(services, blobs=Failing(services.blobs, "read", 1)),
+    ],
+)
+def test_a_fault_on_the_way_is_mended_by_the_next_delivery(services, broken) -> None:
+    """Whichever step fails, it is raised, and the message delivered again ends in one receipt and one answer."""
+    once = broken(services)
+    with pytest.raises(StorageUnavailableError):
+        send(once, message(ROW))
+    receipt = send(once, message(ROW))
+    assert receipt.status == "succeeded"
+    sent = events(services)
+    assert {event["id"] for event in sent} == {receipt.run_id}
+    assert sent[-1]["data"]["predictions"]
+    assert sum(blob.path.name.endswith("receipt.json") for blob in services.blobs.list("runs")) == 1
+
+
+def test_rows_given_up_can_be_sent_again(services) -> None:
+    """Poisoned rows have a failed receipt; sent again they are answered, in an event of another id."""
+    given_up = give_up(message(ROW), services)
+    assert given_up is not None
+    assert given_up.error is not None
+    assert given_up.error["code"] == "retries_exhausted"
+    receipt = send(services, message(ROW))
+    assert (receipt.status, receipt.run_id) == ("succeeded", given_up.run_id)
+    first, second = events(services)
+    assert first["id"] != second["id"]
+    assert give_up(message(ROW), services) == receipt
+
+
+def test_no_value_of_a_row_is_in_its_receipt(services) -> None:
+    """Receipts say how many rows there were, and never what was in them."""
+    receipt = send(services, message(ROW | {"plan": "Jane Doe"}, ROW | {"age": "Jane Doe"}))
+    assert "Jane" not in receipt.to_json()
