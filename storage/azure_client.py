@@ -64,6 +64,8 @@ class RetryOptions:
     first_wait: float = 1
     base: float = 2
     longest_wait: float = 30
+    answer_timeout: float = 60
+    """Without a byte of an answer for so long, a request counts as failed."""
 
 
 class _ExponentialRetry(ExponentialRetry):
@@ -109,7 +111,10 @@ def client_options(retries: RetryOptions) -> dict[str, Any]:
         logger.setLevel(logging.WARNING)
     return {
         "transport": RequestsTransport(
-            session=session, connection_timeout=20, read_timeout=60, connection_data_block_size=_CHUNK
+            session=session,
+            connection_timeout=20,
+            read_timeout=retries.answer_timeout,
+            connection_data_block_size=_CHUNK,
         ),
         "retry_policy": _ExponentialRetry(retries),
     }

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from tests.faults import changes, kills
+from tests.faults import changes, kills, outages
 from tests.faults.cases import Row, try_kind
 from tests.faults.lab import Lab
 
-KINDS = [*kills.KINDS, *changes.KINDS]
+KINDS = [*kills.KINDS, *changes.KINDS, *outages.KINDS]
 
 QUICK = 12
 """Cases of each kind, if in a hurry."""

@@ -93,7 +93,8 @@ def _receipts_hold(receipts: Iterable[Receipt], watched: Watcher, promise: Promi
             yield f"run {receipt.run_id}: {rows['read']} rows read are not {rows['scored']} + {rows['rejected']}"
         if receipt.status == "succeeded" and rows not in [whole.rows for whole in promise.wholes]:
             yield f"run {receipt.run_id} counts {rows}"
-    written = Counter(path for path, _ in watched.receipts)
+    # One of a job that was given up may be replaced by one that counts.
+    written = Counter(path for (path, _), receipt in watched.receipts.items() if receipt.is_final)
     yield from (f"{path} was written {count} times" for path, count in written.items() if count > 1)
 
 

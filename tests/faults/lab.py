@@ -217,7 +217,7 @@ class Site:
         """Describe a worker."""
         log = self.folder / f"worker{next(self._numbers)}.log"
         self.logs.append(log)
-        return Task(self.environment, log, (self.result, self.rejects), **what)
+        return Task(what.pop("environment", self.environment), log, (self.result, self.rejects), **what)
 
     def run(self, *tasks: Task) -> list[int]:
         """Run workers at once until all have ended, and return their exit codes; -9 for one that was killed.

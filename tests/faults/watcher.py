@@ -1,12 +1,12 @@
 """A reader that looks at a case's results and receipts all the time, as a customer might."""
 
-import json
 import threading
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from errors import BlobNotFoundError
+from scoring.receipt import Receipt
 from storage import BlobPath
 from tests.faults.lab import Site
 from tests.faults.recorder import digest
@@ -21,8 +21,8 @@ class Watcher:
     site: Site
     seen: dict[tuple[str, str], str] = field(default_factory=dict)
     """Digest by (path, ETag)."""
-    receipts: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Status by (path, ETag)."""
+    receipts: dict[tuple[str, str], Receipt] = field(default_factory=dict)
+    """By (path, ETag)."""
     early: list[str] = field(default_factory=list)
     """Receipts that said "succeeded" while there was no result."""
     looks: int = 0
@@ -43,7 +43,7 @@ class Watcher:
     def look(self) -> None:
         """Look once: at receipts first, so that what they promise must be there a moment later."""
         self.looks += 1
-        promised = [path for path, etag in self._receipts() if self.receipts[path, etag] == "succeeded"]
+        promised = [path for path, etag in self._receipts() if self.receipts[path, etag].status == "succeeded"]
         found = [self._look_at(path) for path in (self.site.result, self.site.rejects)]
         if promised and not found[0]:
             self.early += promised
@@ -61,7 +61,7 @@ class Watcher:
             key = str(blob.path), blob.etag
             found.append(key)
             if key not in self.receipts:
-                self.receipts[key] = json.loads(self.site.storage.blobs.read(blob.path))["status"]
+                self.receipts[key] = Receipt.from_json(self.site.storage.blobs.read(blob.path))
         return found
 
     def _look_at(self, path: BlobPath) -> bool:

@@ -29,7 +29,7 @@ from tests.faults.recorder import Recorder, Strike
 MOST_DELIVERIES: int = json.loads((Path(__file__).parents[2] / "host.json").read_text("utf-8"))["extensions"][
     "queues"
 ]["maxDequeueCount"]
-QUICK = RetryOptions(total=3, first_wait=0.01, base=0.01, longest_wait=2)
+QUICK = RetryOptions(total=3, first_wait=0.01, base=0.01, longest_wait=2, answer_timeout=0.7)
 """Retries as in production, but for their patience."""
 
 IDLE = 0.02  # seconds between two looks into empty queues
