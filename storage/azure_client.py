@@ -85,16 +85,21 @@ class _ExponentialRetry(ExponentialRetry):
         self._longest_wait = options.longest_wait
 
     def get_backoff_time(self, settings: dict[str, Any]) -> float:
-        response = settings["history"][-1].http_response
+        response = _last_answer(settings)
         asked = "" if response is None else response.headers.get("Retry-After", "")
         wait = super().get_backoff_time(settings)
         return min(max(wait, float(asked) if asked.isdecimal() else 0), self._longest_wait)
 
     def sleep(self, settings: dict[str, Any], transport: Any) -> None:
-        response = settings["history"][-1].http_response
+        response = _last_answer(settings)
         if response is not None:  # the SDK would leave the connection of a failed download open
             response.internal_response.close()
         super().sleep(settings, transport)  # type: ignore[no-untyped-call]  # the SDK types all but this
+
+
+def _last_answer(settings: dict[str, Any]) -> Any:
+    """Return the answer that calls for a retry; None if there was none, or half of one, which leaves no entry."""
+    return settings["history"][-1].http_response if settings["history"] else None
 
 
 def client_options(retries: RetryOptions) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +97,9 @@ class Host:
         self._timers: list[Callable[[Any], None]] = []
         for function in app.get_functions():
             trigger, called = function.get_trigger().get_dict_repr(), function.get_user_function()
-            if trigger["type"] == "queueTrigger":
+            if trigger["type"] == "queueTrigger" and not trigger["queueName"].startswith(
+                "webjobs-"
+            ):  # the host's own
                 self._queues[trigger["queueName"]] = called
             elif trigger["type"] == "timerTrigger":
                 self._timers.append(called)
@@ -152,6 +155,10 @@ class Host:
             give_back(self._storage, queue, message)
 
     def _failed(self, error: Exception) -> None:
+        place = traceback.extract_tb(error.__traceback__)[-1]
         self._recorder.note(
-            failed=type(error).__name__, retryable=bool(getattr(error, "retryable", False)), why=str(error)[:500]
+            failed=type(error).__name__,
+            retryable=bool(getattr(error, "retryable", False)),
+            why=f"{error} ({Path(place.filename).name}:{place.lineno})",
+            trace=traceback.format_exception(error),
         )

@@ -234,6 +234,13 @@ def test_a_body_truncated_once_is_read_again(faulty: FaultyService) -> None:
     assert AzureBlobStore(faulty.connection, retries=QUICK).read(PATH) == b"rows"
 
 
+def test_an_answer_to_a_write_that_breaks_off_is_asked_for_again(faulty: FaultyService) -> None:
+    """A small answer, too, may arrive in half; the request is sent again, as the SDK itself would."""
+    faulty.script = [content(4, b"ro"), status(201)]
+    AzureBlobStore(faulty.connection, retries=QUICK).create_container("incoming")
+    assert len(faulty.requests) == 2
+
+
 def test_lost_answer_to_a_conditional_write(faulty: FaultyService) -> None:
     """When the answer to a conditional write is lost, its retry meets its own work: look before you conclude."""
     faulty.script = [reset, status(409, "BlobAlreadyExists")]
