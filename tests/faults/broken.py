@@ -55,9 +55,17 @@ class _Forgetful(_Broken):
     """Has no receipts when it is asked for them, and lets them be written again."""
 
     def read(self, path: BlobPath, **options: Any) -> bytes:
+        self._forget(path)
+        return bytes(self.blobs.read(path, **options))
+
+    def poll(self, path: BlobPath, etag: str | None = None) -> tuple[str, bytes] | None:
+        self._forget(path)
+        found: tuple[str, bytes] | None = self.blobs.poll(path, etag)
+        return found
+
+    def _forget(self, path: BlobPath) -> None:
         if path.name.endswith("/receipt.json"):
             raise BlobNotFoundError("no such blob", file=str(path))
-        return bytes(self.blobs.read(path, **options))
 
     def write(self, *arguments: Any, **options: Any) -> str:
         return str(self.blobs.write(*arguments, **(options | {"if_none_match": None})))

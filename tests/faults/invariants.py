@@ -1,5 +1,6 @@
 """What must hold after every case, whatever was done to it; one checker for all."""
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class Promise:
     """ETags whose run may also never have begun."""
     input: bytes | None = None
     """The input's bytes in the end; None where it was deleted."""
+    most_runs: int = 1
+    """Of one version of the input."""
     absent: bool = False
     """Whether there may also be no result in the end."""
 
@@ -43,6 +46,7 @@ def violations(site: Site, watched: Watcher, promise: Promise) -> list[str]:
         *_receipts_hold(receipts, watched, promise),
         *_results(site, receipts, promise),
         *_left(site, receipts),
+        *_events(site, receipts),
         *_input(site, promise),
     ]
 
@@ -76,7 +80,7 @@ def _runs(receipts: Collection[Receipt], promise: Promise) -> Iterable[str]:
     for version, count in versions.items():
         if version not in promise.statuses:
             yield f"{count} receipts of an input version that nobody wrote: {version}"
-        elif count > 1:
+        elif count > promise.most_runs:
             yield f"{count} runs of one version of the input"
     for version in promise.statuses:
         if version not in versions and version not in promise.optional:
@@ -120,6 +124,18 @@ def _left(site: Site, receipts: Collection[Receipt]) -> Iterable[str]:
             yield f"an open entry is left: {blob.path.name}"
         elif name == "plan.json" and folder not in ended:
             yield f"run {folder} has begun and never ended"
+
+
+def _events(site: Site, receipts: Iterable[Receipt]) -> Iterable[str]:
+    """Compare events with receipts: one may come again, consumers know it by its id, but one has to come."""
+    told = set()
+    while messages := site.storage.queues.receive(site.settings.events_queue, limit=32):
+        told |= {(event["id"], event["type"]) for event in (json.loads(message.body) for message in messages)}
+    ended = {(receipt.run_id, f"dropscore.run.{receipt.status}") for receipt in receipts}
+    yield from (f"no event says that run {run} has {kind}" for run, kind in ended - told)
+    for run, kind in told - ended:
+        if not run.endswith("-given-up"):
+            yield f"an event says that run {run} has {kind}, and its receipt does not"
 
 
 def _input(site: Site, promise: Promise) -> Iterable[str]:

@@ -61,7 +61,7 @@ class Lab:
         self._lock = threading.Lock()
         self._packages: dict[float, Path] = {}
         self._wholes: dict[tuple[bytes, float], Whole] = {}
-        self._calls: dict[tuple[Scene, Backend], int] = {}
+        self._calls: dict[tuple[Scene, Backend, int], int] = {}
         self._counting = threading.Lock()
         self._processes = multiprocessing.get_context("forkserver")
         # Workers are forked from a process that has imported all this and done nothing yet.
@@ -119,7 +119,10 @@ class Lab:
             )
 
     def open(self, scene: Scene, backend: Backend = "azurite", *, biases: Sequence[float] = (-2.0,)) -> "Site":
-        """Make a place for one case: storage of its own with the models, and nothing else in it yet."""
+        """Make a place for one case: storage of its own with the models, and nothing else in it yet.
+
+        With several biases there are as many versions of the model, and `champion` is the first.
+        """
         key = uuid4().hex[:12]
         folder = self.folder / key
         folder.mkdir()
@@ -137,20 +140,24 @@ class Lab:
         services.engine.close()
         for queue in site.queues:
             site.storage.queues.create_queue(queue)
+        models = Registry(site.storage.blobs, site.settings.models)
         for bias in biases:
-            Registry(site.storage.blobs, site.settings.models).add("churn", self.package(bias))
+            models.add("churn", self.package(bias))
+        if len(biases) > 1:
+            models.set_alias("churn", "champion", 1)
         return site
 
-    def count_calls(self, scene: Scene, backend: Backend = "azurite") -> int:
+    def count_calls(self, scene: Scene, backend: Backend = "azurite", *, biases: Sequence[float] = (-2.0,)) -> int:
         """Return K: how often one undisturbed worker calls storage, the deletion of its message included."""
+        key = scene, backend, len(biases)
         with self._counting:
-            if (scene, backend) not in self._calls:
-                site = self.open(scene, backend)
+            if key not in self._calls:
+                site = self.open(scene, backend, biases=biases)
                 site.send(site.drop(scene.content)[1])
                 task = site.task()
                 assert site.run(task) == [0]
-                self._calls[scene, backend] = max(line.get("call", 0) for line in read_log(task.log))
-            return self._calls[scene, backend]
+                self._calls[key] = max(line.get("call", 0) for line in read_log(task.log))
+            return self._calls[key]
 
     def start(self, task: Task) -> Any:
         """Start a worker process."""
