@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from tests.faults import changes, kills, outages
+from tests.faults import changes, deliveries, kills, outages
 from tests.faults.cases import Row, try_kind
 from tests.faults.lab import Lab
 
-KINDS = [*kills.KINDS, *changes.KINDS, *outages.KINDS]
+KINDS = [*kills.KINDS, *changes.KINDS, *deliveries.KINDS, *outages.KINDS]
 
 QUICK = 12
 """Cases of each kind, if in a hurry."""

@@ -11,7 +11,7 @@ from storage import BlobPath
 from tests.faults.lab import Site
 from tests.faults.recorder import digest
 
-PAUSE = 0.02  # seconds between two looks: Azurite has one core
+PAUSE = 0.05  # seconds between two looks: Azurite has one core, and workers look at each step themselves
 
 
 @dataclass

@@ -51,6 +51,10 @@ class Task:
     """Whether timers fire once the queues are empty."""
     threads: int = 1
     """How many messages are worked on at once."""
+    times: int = 1
+    """How often each message is given to its function before it is deleted."""
+    only: Sequence[str] = ()
+    """Queues to deliver from; all of them if none is named."""
     direct: Mapping[str, str] = field(default_factory=dict)
     """What of the environment is different for the host itself, and for looks: a way around a faulty network."""
     sabotage: Callable[[Storage], Storage] | None = None
@@ -65,7 +69,7 @@ def work(task: Task) -> None:
     recorder = Recorder(open_quickly(Settings.load()), storage, task.log, looks=task.looks, strike=task.strike)
     seen = task.sabotage(recorder.recorded) if task.sabotage else recorder.recorded
     scoring.services.open_storage = lambda _settings: seen
-    host = Host(storage, recorder)
+    host = Host(storage, recorder, task)
     host.drain(task.threads)
     if task.sweep:
         host.fire_timers()
@@ -88,19 +92,21 @@ def open_quickly(settings: Settings) -> Storage:
 class Host:
     """Delivers what is in the queues to the functions that wait for it."""
 
-    def __init__(self, storage: Storage, recorder: Recorder) -> None:
+    def __init__(self, storage: Storage, recorder: Recorder, task: Task) -> None:
         from function_app import app
 
+        self._times = task.times
         self._storage = storage
         self._recorder = recorder
         self._queues: dict[str, Callable[[Any], None]] = {}
         self._timers: list[Callable[[Any], None]] = []
         for function in app.get_functions():
             trigger, called = function.get_trigger().get_dict_repr(), function.get_user_function()
-            if trigger["type"] == "queueTrigger" and not trigger["queueName"].startswith(
-                "webjobs-"
-            ):  # the host's own
-                self._queues[trigger["queueName"]] = called
+            queue = trigger.get("queueName", "")
+            if queue.startswith("webjobs-") or (task.only and queue not in task.only):
+                continue  # those are the host's own
+            if queue:
+                self._queues[queue] = called
             elif trigger["type"] == "timerTrigger":
                 self._timers.append(called)
 
@@ -141,7 +147,8 @@ class Host:
         self._recorder.note(delivered=queue, message=[message.id, message.receipt, message.dequeue_count])
         last = message.dequeue_count >= MOST_DELIVERIES and not queue.endswith("-poison")
         try:
-            called(func.QueueMessage(id=message.id, body=message.body.encode(), pop_receipt=message.receipt))
+            for _ in range(self._times):
+                called(func.QueueMessage(id=message.id, body=message.body.encode(), pop_receipt=message.receipt))
         except Exception as error:
             self._failed(error)
             if not last:
