@@ -17,6 +17,22 @@ Progress = Callable[[int, Tally], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """A part of a file that is scored by itself: its rows and blocks have the numbers they have in the whole."""
+
+    start: int
+    """Of a CSV file the first byte, which begins a record; of a Parquet file the first row group."""
+    stop: int
+    """The byte, or row group, behind the last."""
+    first_row: int
+    """0-based number in the file of the first row; -1 is a header."""
+    first_block: int
+    """The number of its first block in a result that all splits share; 0 is what such a result begins with."""
+    blocks: int
+    """How many numbers of blocks are its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """All that a codec needs to score one file."""
 
@@ -35,6 +51,8 @@ class Work:
     progress: Progress
     tally: Tally
     """The run's own: for what the caller's thread does, beside what blocks report of themselves."""
+    split: Split | None = None
+    """What is scored of the file; None for all of it."""
 
     @property
     def file(self) -> str:

@@ -115,9 +115,10 @@ def stream(
     *,
     chunk: int = 4 * 1024 * 1024,
     offset: int = 0,
+    stop: int | None = None,
     timer: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Generator[bytes]:
-    """Yield one version of a blob from `offset` on in chunks of `chunk` bytes, the last one maybe shorter.
+    """Yield one version of a blob from `offset` to `stop` (its end) in chunks of `chunk` bytes, the last maybe shorter.
 
     While the caller works on a chunk, one background thread reads the next one, and no more. What that read raises
     (ConditionFailedError once the blob has been replaced) is raised here, after the chunks before it. The thread
@@ -128,8 +129,8 @@ def stream(
         with timer():
             return store.read(blob.path, offset=part.start, length=len(part), if_match=blob.etag)
 
-    starts = range(offset, blob.size, chunk)
-    yield from read_ahead(fetch, [range(start, min(start + chunk, blob.size)) for start in starts])
+    end = blob.size if stop is None else min(stop, blob.size)
+    yield from read_ahead(fetch, [range(start, min(start + chunk, end)) for start in range(offset, end, chunk)])
 
 
 def read_ahead(read: Callable[[range], bytes], parts: Sequence[range]) -> Generator[bytes]:

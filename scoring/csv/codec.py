@@ -12,13 +12,13 @@ import pyarrow as pa
 from errors import ColumnMissingError, FileEmptyError
 from model_store.arrays import from_numpy
 from scoring import rejects as reject
-from scoring.codec import Scored, Work, output_names
+from scoring.codec import Scored, Split, Work, output_names
 from scoring.conform import check_columns
 from scoring.csv.cells import CellReader, Cells
 from scoring.csv.dialect import LOOKED_AT, Dialect, find_dialect
 from scoring.csv.header import Header, delimiter_hint, read_header, space_hint, split
 from scoring.csv.records import Records, cut_records
-from scoring.csv.source import Source, look_ahead, open_source
+from scoring.csv.source import Source, Wrapping, look_ahead, open_source, open_split
 from scoring.csv.table_result import TableResult
 from scoring.csv.text import appended, join_fields, lines, to_text
 from scoring.partitions import partition_values, read_partitions
@@ -40,48 +40,89 @@ class _Block:
     rejected: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a CSV file's beginning tells of it."""
+
+    dialect: Dialect
+    header: Header
+    wrapping: Wrapping
+
+
 def score_csv(work: Work) -> Scored:
-    """Score a CSV file block by block; results and rejects are staged."""
-    signature = work.model.signature
+    """Score a CSV file, or a split of one, block by block; results and rejects are staged."""
+    if work.split and work.split.start:
+        return _score_later_split(work, work.split)
     with open_source(work) as source:
-        start, chunks = look_ahead(source.chunks, LOOKED_AT)
-        given = partition_values(work.input.path, (column.name for column in signature.inputs))
-        dialect = find_dialect(start, work.options.csv, signature, work.input.path.name, given)
-        blocks = cut_records(
-            chunks,
-            delimiter=dialect.delimiter,
-            quote=dialect.quote,
-            max_record=work.max_record_bytes,
-            first_row=-1 if dialect.header else 0,
-            file=work.file,
-        )
-        first = next(blocks, None)
-        if first is None:
-            raise FileEmptyError("the file has only blank lines", file=work.file)
-        wrapping, line = source.wrapping, first.text(0)
-        dialect = replace(
-            dialect,
-            encoding=wrapping.encoding,
-            compression=wrapping.compression,
-            line_end=line[len(line.rstrip(b"\r\n")) :].decode() or "\n",
-        )
-        header = read_header(first, dialect, signature, work.file, given)
-        body = first.without_first() if dialect.header else first
-        blocks = work.tally.timed("cut", chain([body], blocks))
-        result = _CsvFile(work, source, dialect, header).score(blocks)
+        beginning, blocks = _begin(work, source)
+        result = _CsvFile(work, source, beginning).score(blocks)
     result.tally.add(source.reading)
     return result
+
+
+def _score_later_split(work: Work, split: Split) -> Scored:
+    with open_source(work) as start:
+        beginning, _ = _begin(work, start)
+    with open_split(work, split, beginning.wrapping) as source:
+        blocks = work.tally.timed("cut", _cut(work, source, beginning.dialect, split.first_row))
+        result = _CsvFile(work, source, beginning).score(blocks)
+    result.tally.add(source.reading)
+    return result
+
+
+def look_into(work: Work) -> Beginning:
+    """Look at a CSV file's beginning, and raise what can be known from it to be wrong with the file."""
+    with open_source(work) as source:
+        beginning, _ = _begin(work, source)
+        _CsvFile(work, source, beginning)
+        return beginning
+
+
+def _begin(work: Work, source: Source) -> tuple[Beginning, Iterator[Records]]:
+    """Return what a file's beginning tells, and the blocks of all its records but the header."""
+    signature = work.model.signature
+    start, source.chunks = look_ahead(source.chunks, LOOKED_AT)
+    given = partition_values(work.input.path, (column.name for column in signature.inputs))
+    dialect = find_dialect(start, work.options.csv, signature, work.input.path.name, given)
+    blocks = _cut(work, source, dialect, -1 if dialect.header else 0)
+    first = next(blocks, None)
+    if first is None:
+        raise FileEmptyError("the file has only blank lines", file=work.file)
+    wrapping, line = source.wrapping, first.text(0)
+    dialect = replace(
+        dialect,
+        encoding=wrapping.encoding,
+        compression=wrapping.compression,
+        line_end=line[len(line.rstrip(b"\r\n")) :].decode() or "\n",
+    )
+    header = read_header(first, dialect, signature, work.file, given)
+    body = first.without_first() if dialect.header else first
+    return Beginning(dialect, header, wrapping), work.tally.timed("cut", chain([body], blocks))
+
+
+def _cut(work: Work, source: Source, dialect: Dialect, first_row: int) -> Iterator[Records]:
+    return cut_records(
+        source.chunks,
+        delimiter=dialect.delimiter,
+        quote=dialect.quote,
+        max_record=work.max_record_bytes,
+        first_row=first_row,
+        file=work.file,
+    )
 
 
 class _CsvFile:
     """One CSV file being scored."""
 
-    def __init__(self, work: Work, source: Source, dialect: Dialect, header: Header) -> None:
+    def __init__(self, work: Work, source: Source, beginning: Beginning) -> None:
+        header, dialect = beginning.header, beginning.dialect
         self._work = work
         self._source = source
         self._wrap = source.wrapping.wrap
         self._header = header
         self._dialect = dialect
+        self._first_block = work.split.first_block if work.split else 1
+        self._begins = not (work.split and work.split.start)
         signature = work.model.signature
         hint = delimiter_hint(header, dialect) or space_hint(header, signature)
         given = read_partitions(work.input.path, signature, header.positions)
@@ -104,10 +145,10 @@ class _CsvFile:
         """Score all blocks."""
         tally = Tally()
         # Where the file has a mark, or is compressed, even an empty result is not without bytes.
-        start = b"" if self._table else self._wrap(self._scored_start(), first=True)
+        start = b"" if self._table or not self._begins else self._wrap(self._scored_start(), first=True)
         scored = [self._work.scored.stage(0, start)] if len(start) else []
         rejected: list[str] = []
-        read = len(self._header.line)
+        read = len(self._header.line) if self._begins else 0
         with closing(self._work.engine.map(self._score_block, blocks)) as done:
             for block in done:
                 tally.add(block.tally)
@@ -120,6 +161,7 @@ class _CsvFile:
                 if block.rejected:
                     rejected.append(block.rejected)
                 self._work.progress(min(self._source.position(read), self._work.input.size), tally)
+        # Each split that has rejects begins with the header: its block is the same one, whoever stages it.
         start = self._wrap(self._rejected_start(), first=True)
         if rejected and len(start):
             rejected.insert(0, self._work.rejected.stage(0, start))
@@ -155,12 +197,12 @@ class _CsvFile:
                 with tally.stage("encode"):
                     text = self._wrap(self._scored_text(records, cells, good, outputs))
                 with tally.stage("write"):
-                    scored = self._work.scored.stage(records.sequence + 1, text)
+                    scored = self._work.scored.stage(self._first_block + records.sequence, text)
         if rejects:
             with tally.stage("encode"):
                 text = self._wrap(self._rejected_text(records, rejects))
             with tally.stage("write"):
-                rejected = self._work.rejected.stage(records.sequence + 1, text)
+                rejected = self._work.rejected.stage(self._first_block + records.sequence, text)
         return _Block(tally, len(records.data), scored, rejected)
 
     def _scored_text(

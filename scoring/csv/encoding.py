@@ -61,6 +61,22 @@ def _extends_ascii(codec: codecs.CodecInfo) -> bool:
         return False
 
 
+@lru_cache(maxsize=64)
+def is_bytewise(encoding: str) -> bool:
+    """Say whether the bytes of ASCII characters, line ends and quotes among them, are never a part of others.
+
+    Then records can be found in the file's own bytes. UTF-8 is such an encoding, and those that have a byte for each
+    character; those of East Asia have some characters whose second byte is that of a letter or a bar.
+    """
+    if encoding == UTF_8:
+        return True
+    if encoding.startswith("utf-"):
+        return False
+    decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
+    texts = [decoder.decode(bytes([byte])) for byte in range(128, 256)]
+    return all(len(text) == 1 and not text.isascii() for text in texts)
+
+
 def find_encoding(start: bytes, asked: str | None, file: str) -> tuple[str, bytes]:
     """Return the encoding of a file that begins with `start`, and its byte order mark, which may be empty.
 

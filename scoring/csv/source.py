@@ -16,8 +16,8 @@ from typing import Literal, Protocol
 import pyarrow as pa
 
 from errors import ExpansionError, FileEmptyError, FileMalformedError
-from scoring.codec import Work
-from scoring.csv.encoding import LONGEST_MARK, UTF_8, encode, find_encoding, transcode
+from scoring.codec import Split, Work
+from scoring.csv.encoding import LONGEST_MARK, UTF_8, encode, find_encoding, is_bytewise, transcode
 from scoring.tally import Tally
 from storage.reader import stream
 
@@ -37,6 +37,9 @@ _LEVEL = 1
 _EXPANSION_FREE = 64 * 1024 * 1024
 """Bytes of text that any compressed file may become before it is looked at how much it has grown."""
 
+_GLANCE = 1024 * 1024
+"""Bytes that are read at a time where a file's beginning is only looked at."""
+
 _FLAT_BLOCKS, _DOUBLE_AFTER = 20_000, 2_500
 
 
@@ -50,6 +53,11 @@ class Wrapping:
     encoding: str = UTF_8
     mark: bytes = b""
     """The byte order mark, if the file begins with one."""
+
+    @property
+    def divisible(self) -> bool:
+        """Whether reading may begin anywhere: at any byte that begins a record, a block's text can be told."""
+        return self.compression is None and is_bytewise(self.encoding)
 
     def wrap(self, text: bytes | pa.Buffer, *, first: bool = False) -> bytes | memoryview:
         """Return UTF-8 text as the file's own bytes would be; the `first` of a file carries the mark.
@@ -72,7 +80,7 @@ class Source:
     def __init__(self, chunks: Iterable[bytes], wrapping: Wrapping, taken: "_Taken", reading: Tally) -> None:
         self.wrapping = wrapping
         self.reading = reading  # of the thread that reads ahead: complete once the context has ended
-        self.chunks = self._counted(chunks)
+        self.chunks: Iterator[bytes] = self._counted(chunks)
         self._taken = taken
         self._text = 0
         self._position = 0
@@ -91,13 +99,20 @@ class Source:
 
 @contextmanager
 def open_source(work: Work) -> Iterator[Source]:
-    """Open the input of `work` as text; what reads ahead ends with the context.
+    """Open the input of `work` as text from its beginning on; what reads ahead ends with the context.
 
+    Of a file that is scored in splits, the first one's bytes are read to the split's end. For the others the
+    beginning is only looked at, to know what they are written in: see `open_split`.
     Memory is a few blocks, and for zstd the file's window, at most 128 MiB. FileEmptyError for a file without a
     byte of text; FileMalformedError for one that is damaged, cut short or no text; ExpansionError for a bomb.
     """
+    chunk, stop = work.block_bytes, None
+    if work.split and work.split.start:
+        chunk = min(chunk, _GLANCE)
+    elif work.split:
+        stop = work.split.stop
     reading = Tally()
-    raw = stream(work.blobs, work.input, chunk=work.block_bytes, timer=partial(reading.stage, "read"))
+    raw = stream(work.blobs, work.input, chunk=chunk, stop=stop, timer=partial(reading.stage, "read"))
     try:
         taken = _Taken(work.tally.timed("wait", raw))
         start = taken.peek()
@@ -115,6 +130,28 @@ def open_source(work: Work) -> Iterator[Source]:
         start, chunks = look_ahead(chunks, 512)
         _check_is_text(start, work.file)
         yield Source(chunks, Wrapping(work.file, compression, encoding, mark), taken, reading)
+    finally:
+        raw.close()
+
+
+@contextmanager
+def open_split(work: Work, split: Split, wrapping: Wrapping) -> Iterator[Source]:
+    """Open a split that is not a file's first, as text; `wrapping` is the file's, which is not compressed."""
+    reading = Tally()
+    raw = stream(
+        work.blobs,
+        work.input,
+        chunk=work.block_bytes,
+        offset=split.start,
+        stop=split.stop,
+        timer=partial(reading.stage, "read"),
+    )
+    try:
+        taken = _Taken(work.tally.timed("wait", raw))
+        chunks: Iterator[bytes] = iter(taken.read, b"")
+        if wrapping.encoding != UTF_8:
+            chunks = work.tally.timed("transcode", transcode(chunks, wrapping.encoding, work.file))
+        yield Source(chunks, wrapping, taken, reading)
     finally:
         raw.close()
 

@@ -92,16 +92,27 @@ class _NotAlikeError(Exception):
 
 
 def score_parquet(work: Work) -> Scored:
-    """Score a Parquet file row group by row group; results and rejects are staged."""
-    if work.input.size == 0:
-        raise FileEmptyError("the file is empty: it is no Parquet file", file=work.file)
-    source = ParquetSource(
-        work.blobs, work.input, batch_bytes=4 * work.block_bytes, max_expansion=work.max_expansion
-    )
+    """Score a Parquet file, or a split of one, row group by row group; results and rejects are staged."""
+    source = _open(work)
     try:
         return _ParquetFile(work, source, copies=True).score()
     except _NotAlikeError:
         return _ParquetFile(work, source, copies=False).score()
+
+
+def look_into(work: Work) -> ParquetSource:
+    """Open a Parquet file, and raise what its columns alone say to be wrong with it."""
+    source = _open(work)
+    _ParquetFile(work, source, copies=False)
+    return source
+
+
+def _open(work: Work) -> ParquetSource:
+    if work.input.size == 0:
+        raise FileEmptyError("the file is empty: it is no Parquet file", file=work.file)
+    return ParquetSource(
+        work.blobs, work.input, batch_bytes=4 * work.block_bytes, max_expansion=work.max_expansion
+    )
 
 
 class _ParquetFile:
@@ -110,6 +121,7 @@ class _ParquetFile:
     def __init__(self, work: Work, source: ParquetSource, *, copies: bool) -> None:
         self._work = work
         self._source = source
+        self._groups = range(work.split.start, work.split.stop) if work.split else range(len(source.rows))
         schema = source.schema
         signature = work.model.signature
         _check_twice(schema.names, work.file)
@@ -146,13 +158,15 @@ class _ParquetFile:
             self._needed = list(dict.fromkeys([*self._needed, *self._kept]))
         layout = copyable(source) if copies and not self._text else None
         self._spliced = layout and SplicedFile(source, layout, work.scored, self._kept, self._scored_schema)
+        if work.split and self._spliced and not self._spliced.takes_rows:
+            self._spliced = None  # all parts of a table are to have the same columns, with rejects or without
         self._scored = self._text or self._spliced or TableWriter(work.scored, self._scored_schema)
         self._rejected: TableWriter | None = None
 
     def score(self) -> Scored:
         """Score all row groups."""
         tally = Tally()
-        total = max(sum(self._source.rows), 1)
+        total = max(sum(self._source.rows[group] for group in self._groups), 1)
         with self._spliced or nullcontext():
             with closing(self._work.engine.map(self._score_slice, self._slices())) as done:
                 for piece in done:
@@ -169,6 +183,9 @@ class _ParquetFile:
     def _slices(self) -> Iterator[_Slice]:
         row = 0
         for number, rows in enumerate(self._source.rows):
+            if number not in self._groups:
+                row += rows
+                continue
             count = -(-rows // SLICE_ROWS)
             size = -(-rows // max(count, 1))
             coded = self._source.dictionaries(number, self._coded)
