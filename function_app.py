@@ -104,3 +104,21 @@ def queue_poisoned_blob(message: func.QueueMessage) -> None:
     from scoring.intake import accept_poisoned_blob  # noqa: PLC0415  # cold start, as above
 
     accept_poisoned_blob(message.get_body(), services())
+
+
+@app.function_name("splits")
+@app.queue_trigger(arg_name="message", queue_name=settings.splits_queue, connection=settings.connection)
+def score_queued_split(message: func.QueueMessage) -> None:
+    """Score one split of a large file, and finish its run if it was the last; as above, the host retries."""
+    from scoring.splits.worker import accept_split  # noqa: PLC0415  # cold start, as above
+
+    accept_split(message.get_body(), services())
+
+
+@app.function_name("poisoned_splits")
+@app.queue_trigger(arg_name="message", queue_name=f"{settings.splits_queue}-poison", connection=settings.connection)
+def record_poisoned_split(message: func.QueueMessage) -> None:
+    """Write the failed receipt of a run one of whose splits failed at every try."""
+    from scoring.splits.worker import give_up_split  # noqa: PLC0415  # cold start, as above
+
+    give_up_split(message.get_body(), services())

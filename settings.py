@@ -65,6 +65,8 @@ class Settings:
     """Container of the registry."""
     jobs_queue: str = "scoring-jobs"
     """Queue of jobs; its poison queue is this name + "-poison"."""
+    splits_queue: str = "scoring-splits"
+    """Queue of splits of files too large for one invocation; its poison queue is this name + "-poison"."""
     events_queue: str = "scoring-events"
     """Queue of events: one for each run that has ended."""
     events_source: str = "/dropscore"
@@ -75,6 +77,12 @@ class Settings:
     """How long a run may show no sign of life before its messages are sent again, then twice that, and so on."""
     max_sweeps: int = 5
     """How often they are before the run is given up, if it still shows none."""
+    split_bytes: int = 1024**3
+    """A file of more bytes is scored in splits of about so many, on any number of machines; 0 for no limit."""
+    split_rows: int = 0
+    """The same in rows, of Parquet files; 0 for no limit."""
+    scan_seconds: int = 600
+    """How long one invocation may look for places where a CSV file can be cut before another goes on with it."""
     threads: int = 0
     """Scoring threads of this process; 0 for one a core."""
     block_bytes: int = 6 * 1024 * 1024

@@ -6,10 +6,11 @@ behind: the next delivery of its job, or else the sweeper, finds that and does t
 
 from errors import BlobNotFoundError, ConditionFailedError, NameInvalidError
 from scoring.events import send_ended
-from scoring.job import Run
+from scoring.job import Run, format_of
 from scoring.output import RUN_KEY, result_paths
 from scoring.receipt import Receipt
 from scoring.services import Services
+from scoring.splits.table_folder import take_back
 from storage import BlobPath, BlobStore
 
 
@@ -46,6 +47,8 @@ def withdraw(receipt: Receipt, run: Run, services: Services) -> None:
     for path in result_paths(run.job, services.settings):
         if str(path) not in named:
             _take_back(services.blobs, path, run)
+            if format_of(path.name) == "parquet":
+                take_back(services.blobs, path, run)
 
 
 def _take_back(blobs: BlobStore, path: BlobPath, run: Run) -> None:

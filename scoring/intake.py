@@ -21,10 +21,11 @@ from scoring.job import Job
 from scoring.log_lines import line
 from scoring.messages import Order, describe, read_message, read_poisoned_blob
 from scoring.part_files import is_folder, is_hidden, list_parts
-from scoring.pipeline import begin, run_job
+from scoring.pipeline import begin
 from scoring.receipt import Receipt, write_up
 from scoring.records import Records, give_up_records, score_records
 from scoring.services import Services
+from scoring.splits.start import take_job
 from storage import BlobPath
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ def accept_message(body: str | bytes, services: Services) -> Receipt | None:
     """Do what a message asks for; one that cannot be understood gets a failed receipt and is not retried.
 
     Where it asks for several runs (a folder's job, an array of events) their jobs are queued instead, and None is
-    returned: each has a run of its own. Told again of the same message, they are the same runs.
+    returned: each has a run of its own. Told again of the same message, they are the same runs. None is returned,
+    too, for a file that is scored in splits: whoever scores the last of them ends the run.
     """
     try:
         orders = read_message(body, services.settings)
@@ -95,19 +97,19 @@ def _act(order: Order, body: str | bytes, services: Services) -> Receipt | None:
         return score_records(order, services)
     if isinstance(order, Dropped):
         job = _job_of_file(order, services)
-        return run_job(job, services) if job else None
+        return take_job(job, services) if job else None
     job = _as_folder(order, services)
     return _queue_parts(job, body, services) if job.is_of_folder else _run(job, services)
 
 
-def _run(job: Job, services: Services) -> Receipt:
-    """Run a job. One that names no version of its input is for whichever is current.
+def _run(job: Job, services: Services) -> Receipt | None:
+    """Take a job. One that names no version of its input is for whichever is current.
 
     If that is replaced meanwhile, the job is begun anew, since nothing else may bring the newer one here.
     """
     for _ in range(STARTS_OVER):
-        receipt = run_job(job, services)
-        if job.etag or receipt.status != "superseded":
+        receipt = take_job(job, services)
+        if job.etag or receipt is None or receipt.status != "superseded":
             break
     return receipt
 

@@ -1,7 +1,7 @@
 """Blobs in the making: staged by any thread, invisible until one conditional commit."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeGuard
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeGuard
 
 from errors import BlobNotFoundError, BlocksMissingError, ConditionFailedError, NameInvalidError, SupersededError
 from scoring.job import Job, Run
@@ -22,14 +22,35 @@ def result_paths(job: Job, settings: Settings) -> tuple[BlobPath, BlobPath]:
     return scored, BlobPath(settings.rejected, job.result_name(incoming))
 
 
+class Target(Protocol):
+    """What a run ends with putting up: one blob, or a folder of them."""
+
+    @property
+    def path(self) -> BlobPath:
+        """Where it is."""
+        ...
+
+    def commit(self, block_ids: Sequence[str], look: Callable[[], None]) -> object:
+        """Make it these blocks: see Output.commit."""
+        ...
+
+    def remove(self) -> None:
+        """Delete what was there before: see Output.remove."""
+        ...
+
+
 class Output:
     """One blob of a run, at a path that belongs to the newest version of the run's input."""
 
-    def __init__(self, blobs: BlobStore, path: BlobPath, run: Run, content_type: str) -> None:
+    def __init__(
+        self, blobs: BlobStore, path: BlobPath, run: Run, content_type: str, marks: Mapping[str, str] | None = None
+    ) -> None:
+        """Begin a blob; `marks` are metadata beside those that say whose it is."""
         self.blobs = blobs
         self.path = path
         self.content_type = content_type
         self._run = run
+        self._marks = marks or {}
 
     @property
     def block_prefix(self) -> str:
@@ -65,7 +86,7 @@ class Output:
                     block_ids,
                     if_match=current.etag if current else None,
                     if_none_match=None if current else ANY_ETAG,
-                    metadata={RUN_KEY: self._run.id, INPUT_KEY: self._run.input.etag if self._run.input else ""},
+                    metadata={**owner(self._run), **self._marks},
                     content_type=self.content_type,
                 )
             except ConditionFailedError:
@@ -96,6 +117,11 @@ class Output:
             return self.blobs.stat(self.path)
         except (BlobNotFoundError, NameInvalidError):
             return None  # under a name that no blob can have, there is none
+
+
+def owner(run: Run) -> dict[str, str]:
+    """Return the metadata that say which run wrote a blob, and of which version of the input it is."""
+    return {RUN_KEY: run.id, INPUT_KEY: run.input.etag if run.input else ""}
 
 
 def check_current(blobs: BlobStore, run: Run) -> None:

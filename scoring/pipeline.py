@@ -5,7 +5,7 @@ committed, and the receipt is written last. Whoever finds the receipt has nothin
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -31,11 +31,12 @@ from scoring.job import FORMATS, Job, Run, format_of
 from scoring.log_lines import Pace, line
 from scoring.open_runs import pinned
 from scoring.options import Format
-from scoring.output import Output, check_current, result_paths, superseded
+from scoring.output import Output, Target, check_current, result_paths, superseded
 from scoring.parquet.codec import CONTENT_TYPE as PARQUET
 from scoring.parquet.codec import score_parquet
 from scoring.receipt import Found, Receipt, write_up
 from scoring.services import Services
+from scoring.splits.table_folder import SingleTable
 from scoring.tally import Tally
 from scoring.watch import Watch
 from storage import Blob
@@ -61,7 +62,7 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
     with tally.stage("begin"):
         entered = enter(job, services)
         if entered.ended:
-            log.info(line("run_known", **_names(entered.run), status=entered.ended.status))
+            log.info(line("run_known", **names(entered.run), status=entered.ended.status))
             return entered.ended
         services.receipts.announce(entered.run)
     return score_run(entered, services, progress, started=started, tally=tally)
@@ -77,23 +78,45 @@ def score_run(
 ) -> Receipt:
     """Take a run that has begun to its end; `started` and `tally` are of what was done for it so far."""
     run, started, tally = entered.run, started or datetime.now(UTC), tally or Tally()
+    log.info(line("run_began", **names(run), bytes=run.input.size if run.input else None))
+    scored, rejected = outputs_of(run, services)
+    watch = watch_of(entered, services)
+
+    def score() -> Scored:
+        work = open_work(run, services, scored, rejected, progress=watched(progress, run, watch), tally=tally)
+        return score_work(work)
+
+    return conclude(run, services, scored, rejected, score, watch=watch, started=started, tally=tally)
+
+
+def conclude(
+    run: Run,
+    services: Services,
+    scored: Target,
+    rejected: Target,
+    score: Callable[[], Scored],
+    *,
+    watch: Watch,
+    started: datetime,
+    tally: Tally,
+) -> Receipt:
+    """End a run with what `score` returns, committed, or with its fault; what a retry can mend is raised."""
     dialect: Mapping[str, Any] | None = None
-    log.info(line("run_began", **_names(run), bytes=run.input.size if run.input else None))
-    scored, rejected = _outputs(run, services)
-    watch = Watch(run, services, entered.found.etag if entered.found else None)
     error: DropscoreError | None = None
     try:
         with tally.stage("rest"):
-            result = _score(run, services, scored, rejected, progress=_shown(progress, run, watch), tally=tally)
+            result = score()
         tally.add(result.tally)
         dialect = result.dialect
         _check_sum(tally)
         with tally.stage("commit"):
             _commit(result, scored, rejected, run, watch)
+            # A newer version that came just now, and has nothing to put in the place of ours, would leave that be.
+            check_current(services.blobs, run)
     except RunEndedError:
         receipt = services.receipts.get(run.id)
         withdraw(receipt, run, services)
-        log.info(line("run_known", **_names(run), status=receipt.status))
+        log.info(line("run_known", **names(run), status=receipt.status))
         return receipt
     except DropscoreError as fault:
         error = ending_of(fault, run)
@@ -125,7 +148,8 @@ def ending_of(fault: DropscoreError, run: Run) -> DropscoreError | None:
     return fault if isinstance(fault, InputError | ModelError) else None
 
 
-def _names(run: Run) -> dict[str, str]:
+def names(run: Run) -> dict[str, str]:
+    """Return what a log line says of a run."""
     version = {"version": str(run.model)} if run.model else {}
     return {"run": run.id, "input": str(run.job.input), "model": str(run.job.model)} | version
 
@@ -135,7 +159,7 @@ def _ended(run: Run, receipt: Receipt) -> str:
     error = receipt.error or {}
     return line(
         "run_ended",
-        **_names(run),
+        **names(run),
         status=receipt.status,
         error=error.get("code"),
         message=error.get("message"),
@@ -207,10 +231,11 @@ def _pin(job: Job, services: Services) -> Run:
     return pinned(Run(job, source, model))
 
 
-def _score(
+def open_work(
     run: Run, services: Services, scored: Output, rejected: Output, *, progress: Progress, tally: Tally
-) -> Scored:
-    kind = _format(run.job)
+) -> Work:
+    """Open a run's model, and return what a codec needs to score its file."""
+    _format(run.job)
     if run.input is None:
         raise BlobNotFoundError(
             "the file is not there to be scored: it was deleted, or the job names another", file=str(run.job.input)
@@ -218,7 +243,7 @@ def _score(
     settings = services.settings
     with tally.stage("open"):
         model = services.models.load(run.model or _missing(run, services))
-    work = Work(
+    return Work(
         services.blobs,
         run.input,
         model,
@@ -232,7 +257,11 @@ def _score(
         progress,
         tally,
     )
-    return CODECS[kind](work)
+
+
+def score_work(work: Work) -> Scored:
+    """Score a file, or a split of it, as its format has it."""
+    return CODECS[format_of(work.input.path.name) or "csv"](work)
 
 
 def _missing(run: Run, services: Services) -> NoReturn:
@@ -241,7 +270,12 @@ def _missing(run: Run, services: Services) -> NoReturn:
     raise ModelNotFoundError(f"{run.job.model} was not there when the run began, and is now: replay the run")
 
 
-def _shown(progress: Progress, run: Run, watch: Watch) -> Progress:
+def watch_of(entered: "Entered", services: Services) -> Watch:
+    """Return the watch of a run that has begun: it looks for a receipt other than the one that was found."""
+    return Watch(entered.run, services, entered.found.etag if entered.found else None)
+
+
+def watched(progress: Progress, run: Run, watch: Watch) -> Progress:
     """Return `progress` that is also watched, and logs a line from time to time."""
     pace = Pace(run.input.size if run.input else 0)
 
@@ -249,12 +283,12 @@ def _shown(progress: Progress, run: Run, watch: Watch) -> Progress:
         progress(read, tally)
         watch.update(read, tally)
         if pace.due():
-            log.info(line("run_progress", **_names(run), **pace.figures(read, tally)))
+            log.info(line("run_progress", **names(run), **pace.figures(read, tally)))
 
     return update
 
 
-def _commit(result: Scored, scored: Output, rejected: Output, run: Run, watch: Watch) -> None:
+def _commit(result: Scored, scored: Target, rejected: Target, run: Run, watch: Watch) -> None:
     tally = result.tally
     if result.rejected_blocks:
         rejected.commit(result.rejected_blocks, watch.look)
@@ -268,11 +302,9 @@ def _commit(result: Scored, scored: Output, rejected: Output, run: Run, watch: W
             file=str(run.job.input),
         )
     scored.commit(result.scored_blocks, watch.look)
-    # A newer version that came just now, and has no result to put in the place of ours, would leave that standing.
-    check_current(scored.blobs, run)
 
 
-def _clear(error: DropscoreError, scored: Output, rejected: Output) -> None:
+def _clear(error: DropscoreError, scored: Target, rejected: Target) -> None:
     """Take away what an older version of the input left: the paths belong to the newest, and that one failed."""
     try:
         scored.remove()
@@ -282,9 +314,12 @@ def _clear(error: DropscoreError, scored: Output, rejected: Output) -> None:
         return  # there is a newer version yet: it is that one's run now
 
 
-def _outputs(run: Run, services: Services) -> tuple[Output, Output]:
+def outputs_of(run: Run, services: Services) -> tuple[Output, Output]:
+    """Return what a run writes: its result and its rejects, each a single file."""
     scored, rejected = (
-        Output(services.blobs, path, run, _content_type(path.name))
+        SingleTable(services.blobs, path, run, kind)
+        if (kind := _content_type(path.name)) == PARQUET
+        else Output(services.blobs, path, run, kind)
         for path in result_paths(run.job, services.settings)
     )
     return scored, rejected

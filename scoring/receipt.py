@@ -181,7 +181,8 @@ class Receipts:
 
     def status(self, run_id: str) -> dict[str, Any]:
         """Return a run's receipt, or its plan and progress while it is running; RunNotFoundError for neither."""
-        record = self._record(run_id, "receipt.json") or self._record(run_id, "plan.json")
+        names = ("receipt.json", "plan.json", "scan.json")  # of a file that is cut into splits, first it is scanned
+        record = next((record for name in names if (record := self._record(run_id, name))), None)
         if record is None:
             raise RunNotFoundError(f"there is no run {run_id!r}; its job may still be waiting in the queue")
         if record["status"] == "running" and (progress := self._record(run_id, "progress.json")):

@@ -34,7 +34,7 @@ class Services:
         storage = open_storage(settings)
         for container in (settings.incoming, settings.scored, settings.rejected, settings.runs, settings.models):
             storage.blobs.create_container(container)
-        for queue in (settings.jobs_queue, settings.events_queue):
+        for queue in (settings.jobs_queue, settings.splits_queue, settings.events_queue):
             storage.queues.create_queue(queue)
         registry = Registry(storage.blobs, settings.models)
         return cls(

@@ -118,7 +118,7 @@ def stream(
     stop: int | None = None,
     timer: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Generator[bytes]:
-    """Yield one version of a blob from `offset` to `stop` (its end) in chunks of `chunk` bytes, the last maybe shorter.
+    """Yield one version of a blob from `offset` to `stop` in chunks of `chunk` bytes, the last one maybe shorter.
 
     While the caller works on a chunk, one background thread reads the next one, and no more. What that read raises
     (ConditionFailedError once the blob has been replaced) is raised here, after the chunks before it. The thread

@@ -65,8 +65,8 @@ def _extends_ascii(codec: codecs.CodecInfo) -> bool:
 def is_bytewise(encoding: str) -> bool:
     """Say whether the bytes of ASCII characters, line ends and quotes among them, are never a part of others.
 
-    Then records can be found in the file's own bytes. UTF-8 is such an encoding, and those that have a byte for each
-    character; those of East Asia have some characters whose second byte is that of a letter or a bar.
+    Then records can be found in the file's own bytes. UTF-8 is such an encoding, and those that have a byte for
+    each character; those of East Asia have characters whose second byte is that of a letter or a bar.
     """
     if encoding == UTF_8:
         return True

@@ -79,7 +79,7 @@ def cut_records(
         begun.append(chunk)
         size += len(chunk)
         if size > max_record:
-            raise _too_large(max_record, file, rows)
+            raise too_large(max_record, file, rows)
     if scan.is_open():
         raise FileMalformedError(
             "a quoted field begins in this record and never ends: the file is cut short, or a quote is missing",
@@ -107,10 +107,11 @@ def _block(sequence: int, rows: int, data: bytes, ends: np.ndarray, quote: str) 
 
 def _check_sizes(block: Records, max_record: int, file: str | None) -> None:
     if len(block.data) > max_record and len(large := np.flatnonzero(block.ends - block.starts > max_record)):
-        raise _too_large(max_record, file, block.first_row + int(large[0]))
+        raise too_large(max_record, file, block.first_row + int(large[0]))
 
 
-def _too_large(max_record: int, file: str | None, row: int) -> RecordTooLargeError:
+def too_large(max_record: int, file: str | None, row: int) -> RecordTooLargeError:
+    """Return the error of a record of more than `max_record` bytes, the 0-based `row` of `file`."""
     return RecordTooLargeError(
         f"a record is longer than {max_record:,} bytes; a quote that is never closed has that effect too, "
         "as has the wrong csv.quote or a file that is no CSV; if it is meant, raise DROPSCORE_MAX_RECORD_BYTES",

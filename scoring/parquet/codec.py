@@ -110,9 +110,7 @@ def look_into(work: Work) -> ParquetSource:
 def _open(work: Work) -> ParquetSource:
     if work.input.size == 0:
         raise FileEmptyError("the file is empty: it is no Parquet file", file=work.file)
-    return ParquetSource(
-        work.blobs, work.input, batch_bytes=4 * work.block_bytes, max_expansion=work.max_expansion
-    )
+    return ParquetSource(work.blobs, work.input, batch_bytes=4 * work.block_bytes, max_expansion=work.max_expansion)
 
 
 class _ParquetFile:

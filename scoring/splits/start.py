@@ -1,0 +1,63 @@
+"""Take a job: score its file here, or plan it and send a message for each of its splits.
+
+Everything here may be done twice, and by two at a time: what counts is the first plan that was written.
+"""
+
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from errors import DropscoreError
+from scoring.job import Job, Run, format_of
+from scoring.log_lines import line
+from scoring.pipeline import conclude, enter, names, outputs_of, quiet, score_run, watch_of
+from scoring.receipt import Receipt
+from scoring.services import Services
+from scoring.splits.finish import failing, go_on
+from scoring.splits.planning import OutOfTimeError, Planning
+from scoring.tally import Tally
+from settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def take_job(job: Job, services: Services) -> Receipt | None:
+    """Score a job's file, and return its receipt; safe to run again, and errors as `run_job`.
+
+    A file that is too large for one invocation is planned instead, and None returned: its splits are on the queue,
+    and whoever scores the last of them ends the run.
+    """
+    started, tally = datetime.now(UTC), Tally()
+    with tally.stage("begin"):
+        entered = enter(job, services)
+        run = entered.run
+        if entered.ended:
+            log.info(line("run_known", **names(run), status=entered.ended.status))
+            return entered.ended
+    if is_large(run, services.settings):
+        planning = Planning(entered, services, is_of_current=job.etag is None, started=started)
+        try:
+            plan = planning.find()
+        except OutOfTimeError:
+            services.queues.send(services.settings.jobs_queue, run.job.to_json())
+            return None
+        except DropscoreError as fault:
+            outputs, watch = outputs_of(run, services), watch_of(entered, services)
+            receipt = conclude(run, services, *outputs, failing(fault), watch=watch, started=started, tally=tally)
+            if receipt.status == "superseded" and job.etag and planning.is_of_current:
+                # What the job was first sent for is a version that nobody else may name.
+                services.queues.send(services.settings.jobs_queue, replace(run.job, etag=None).to_json())
+            return receipt
+        if plan:
+            return go_on(plan, services)
+    services.receipts.announce(run)
+    return score_run(entered, services, quiet, started=started, tally=tally)
+
+
+def is_large(run: Run, settings: Settings) -> bool:
+    """Say whether a run's file is to be scored in splits, if it can be: as far as is known without reading it."""
+    kind = format_of(run.job.input.name)
+    if not run.input or not run.model or not kind:
+        return False
+    counts_rows = kind == "parquet" and settings.split_rows > 0
+    return counts_rows or 0 < settings.split_bytes < run.input.size

@@ -1,0 +1,176 @@
+"""A Parquet result of several files, a part for each split: `<path>/part-00000.parquet`, …, and at last `_SUCCESS`.
+
+Such a folder is read as one table by pyarrow, pandas and Spark. No store can change it at once, so `_SUCCESS` goes
+first and comes last, as Hadoop has it: a folder without one is being written, or was left by a process that died,
+and then the run's next try or the sweeper goes on. The folder belongs to the newest version of the input, as single
+results do, and each of its blobs is changed only where it is still what it was when the input was looked at.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+from errors import BlobNotFoundError, BlocksMissingError, ConditionFailedError
+from scoring.job import Run
+from scoring.output import INPUT_KEY, RUN_KEY, Output, check_current, owner
+from scoring.parquet.codec import CONTENT_TYPE
+from storage import ANY_ETAG, Blob, BlobPath, BlobStore
+
+SUCCESS = "_SUCCESS"
+
+PART_KEY = "dropscore_part"
+"""Metadata of a folder's files: results of other inputs may be called the same, and are never touched."""
+
+_PART = re.compile(r"part-\d{5}\.parquet")
+
+
+class TableFolder:
+    """A folder of a run, where a single result would be."""
+
+    def __init__(self, blobs: BlobStore, path: BlobPath, run: Run) -> None:
+        self.path = path
+        self._blobs = blobs
+        self._run = run
+
+    def part(self, split: int) -> Output:
+        """Return the file of a split."""
+        return self._output(part_name(split))
+
+    def commit(self, block_ids: Sequence[str], look: Callable[[], None]) -> None:
+        """Make the folder these blocks, each named `<file>/<block>`; nothing to do if this run has done so already.
+
+        Errors and `look` as in Output.commit; BlocksMissingError also where another run of the same input has
+        written here at the same time.
+        """
+        parts: dict[str, list[str]] = defaultdict(list)
+        for block in block_ids:
+            name, _, block_id = block.partition("/")
+            parts[name].append(block_id)
+        if not self._give_up(look):
+            return
+        _remove(self._blobs, self.path, self._run, RUN_KEY)  # an older run's single file
+        written = {name: self._output(name).commit(blocks, look) for name, blocks in parts.items()}
+        for blob in list(self._files()):
+            name = blob.path.name.rpartition("/")[2]
+            if name not in parts and name != SUCCESS:
+                _remove(self._blobs, blob.path, self._run, PART_KEY)
+        there = {blob.path.name.rpartition("/")[2]: blob.etag for blob in self._files()}
+        if any(there.get(name) != etag for name, etag in written.items()):
+            raise self._mixed()
+        self._complete()
+
+    def remove(self) -> None:
+        """Delete what runs of other versions of the input left here: this one has nothing to put in its place."""
+        SingleTable(self._blobs, self.path, self._run, CONTENT_TYPE).remove()
+
+    def _give_up(self, look: Callable[[], None]) -> bool:
+        """Take `_SUCCESS` away from what was here before; False where this very run's is."""
+        while True:
+            current = _stat(self._blobs, self._path(SUCCESS))
+            if current and current.metadata.get(RUN_KEY) == self._run.id:
+                return False
+            look()
+            check_current(self._blobs, self._run)
+            if current is None:
+                return True
+            try:
+                self._blobs.delete(current.path, if_match=current.etag)
+            except (BlobNotFoundError, ConditionFailedError):
+                continue  # somebody was faster: look again at whose folder it is
+
+    def _complete(self) -> None:
+        metadata = owner(self._run) | {PART_KEY: SUCCESS}
+        try:
+            self._blobs.write(self._path(SUCCESS), b"", if_none_match=ANY_ETAG, metadata=metadata)
+        except ConditionFailedError:
+            current = _stat(self._blobs, self._path(SUCCESS))
+            if current is None or current.metadata.get(RUN_KEY) != self._run.id:
+                check_current(self._blobs, self._run)
+                raise self._mixed() from None
+
+    def _mixed(self) -> BlocksMissingError:
+        return BlocksMissingError(
+            f"{self.path}: another run of the same input is writing here: stage all blocks again",
+            file=str(self.path),
+        )
+
+    def _files(self) -> Iterator[Blob]:
+        return _files(self._blobs, self.path)
+
+    def _output(self, name: str) -> Output:
+        return Output(self._blobs, self._path(name), self._run, CONTENT_TYPE, {PART_KEY: name})
+
+    def _path(self, name: str) -> BlobPath:
+        return BlobPath(self.path.container, f"{self.path.name}/{name}")
+
+
+class SingleTable(Output):
+    """A Parquet result that is a single file, where an older run may have left a folder."""
+
+    def commit(self, block_ids: Sequence[str], look: Callable[[], None]) -> str:
+        """Take the folder away and make the file these blocks: see Output.commit."""
+        _remove_folder(self.blobs, self.path, self._run, look=look)
+        return super().commit(block_ids, look)
+
+    def remove(self) -> None:
+        """Delete what runs of other versions of the input left here, of either kind: see Output.remove."""
+        _remove_folder(self.blobs, self.path, self._run, keep_same_input=True)
+        super().remove()
+
+
+def part_name(split: int) -> str:
+    """Return what the file of a split is called."""
+    return f"part-{split:05d}.parquet"
+
+
+def _remove_folder(
+    blobs: BlobStore,
+    path: BlobPath,
+    run: Run,
+    *,
+    look: Callable[[], None] | None = None,
+    keep_same_input: bool = False,
+) -> None:
+    for blob in list(_files(blobs, path)):  # by name, and so `_SUCCESS` before the parts
+        if look:
+            look()
+        _remove(blobs, blob.path, run, PART_KEY, keep_same_input=keep_same_input)
+
+
+def take_back(blobs: BlobStore, path: BlobPath, run: Run) -> None:
+    """Delete what `run` itself has put into the folder at `path`."""
+    for blob in list(_files(blobs, path)):
+        while (current := _stat(blobs, blob.path)) and current.metadata.get(RUN_KEY) == run.id:
+            try:
+                blobs.delete(current.path, if_match=current.etag)
+            except (BlobNotFoundError, ConditionFailedError):
+                continue  # somebody has replaced it: look again at whose it is
+
+
+def _remove(blobs: BlobStore, path: BlobPath, run: Run, key: str, *, keep_same_input: bool = False) -> None:
+    """Delete a blob whose metadata have `key`, as long as the run's input is the newest; SupersededError if not."""
+    etag = run.input.etag if run.input else None
+    while (current := _stat(blobs, path)) and key in current.metadata:
+        if keep_same_input and current.metadata.get(INPUT_KEY) == etag:
+            return
+        check_current(blobs, run)
+        try:
+            blobs.delete(path, if_match=current.etag)
+        except (BlobNotFoundError, ConditionFailedError):
+            continue  # somebody was faster: look again at what is there
+
+
+def _files(blobs: BlobStore, path: BlobPath) -> Iterator[Blob]:
+    """Yield what may be a folder's own: `_SUCCESS` and parts."""
+    prefix = f"{path.name}/"
+    for blob in blobs.list(path.container, prefix):
+        name = blob.path.name.removeprefix(prefix)
+        if name == SUCCESS or _PART.fullmatch(name):
+            yield blob
+
+
+def _stat(blobs: BlobStore, path: BlobPath) -> Blob | None:
+    try:
+        return blobs.stat(path)
+    except BlobNotFoundError:
+        return None

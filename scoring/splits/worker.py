@@ -1,0 +1,94 @@
+"""Score one split: what a message on the queue of splits asks for.
+
+Any number of machines may score the same split at once: they stage the same blocks under the same names, and the
+first marker counts.
+"""
+
+import logging
+from dataclasses import replace
+
+from errors import DropscoreError, MessageInvalidError, RetriesExhaustedError, RunEndedError
+from scoring.codec import Scored
+from scoring.ending import end_run
+from scoring.log_lines import line
+from scoring.output import check_current
+from scoring.pipeline import Entered, ending_of, names, open_work, quiet, score_work, watch_of, watched
+from scoring.receipt import Receipt, write_up
+from scoring.services import Services
+from scoring.splits.finish import end_with, failing, finish_if_done
+from scoring.splits.layout import places_of
+from scoring.splits.markers import Marker, Markers
+from scoring.splits.plan import Plan, Plans, Pointer
+from scoring.tally import Tally
+
+log = logging.getLogger(__name__)
+
+
+def accept_split(body: str | bytes, services: Services) -> Receipt | None:
+    """Score the split that a message names, and finish its run if it was the last; return the receipt, if any.
+
+    Permanent faults end the run, whatever the other splits do; what a retry can mend is raised.
+    """
+    if (found := _find(body, services)) is None:
+        return None
+    pointer, plan = found
+    run = plan.run
+    receipt = services.receipts.look(run.id)
+    if receipt and receipt.receipt.is_final:
+        log.info(line("run_known", **names(run), status=receipt.receipt.status, split=pointer.split))
+        return receipt.receipt
+    markers = Markers(services.blobs, services.settings.runs, run.id)
+    if not markers.has(pointer):
+        try:
+            marker = _score(plan, pointer, Entered(run, receipt), services)
+        except RunEndedError:
+            return services.receipts.find(run.id)
+        except DropscoreError as fault:
+            if ending_of(fault, run) is None:
+                raise
+            return end_with(plan, failing(fault), services)
+        markers.leave(pointer, marker)
+    return finish_if_done(plan, pointer.attempt, services)
+
+
+def give_up_split(body: str | bytes, services: Services) -> Receipt | None:
+    """Write the failed receipt of a run one of whose splits failed at every try, unless it has ended after all."""
+    if (found := _find(body, services)) is None:
+        return None
+    pointer, plan = found
+    error = RetriesExhaustedError(
+        f"split {pointer.split} of {len(plan.splits)} failed at every try; the log of the last one says why. Once "
+        "that is mended, replay the run",
+        file=str(plan.run.job.input),
+    )
+    return end_run(write_up(plan.run, plan.started, error=error), plan.run, services)
+
+
+def _find(body: str | bytes, services: Services) -> tuple[Pointer, Plan] | None:
+    """Return what a message points at; None if there is nothing: then no run has it either, and it is let go."""
+    try:
+        pointer = Pointer.from_json(body)
+    except MessageInvalidError as error:
+        log.warning(line("split_refused", error=error.code, message=error.message))
+        return None
+    plan = Plans(services.blobs, services.settings.runs).find(pointer.run_id)
+    if plan is None or pointer.split >= len(plan.splits):
+        log.warning(line("split_unknown", run=pointer.run_id, split=pointer.split))
+        return None
+    return pointer, plan
+
+
+def _score(plan: Plan, pointer: Pointer, entered: Entered, services: Services) -> Marker:
+    run, split = plan.run, plan.splits[pointer.split]
+    log.info(line("split_began", **names(run), split=pointer.split, attempt=pointer.attempt))
+    scored, rejected = places_of(run, pointer.split, services)
+    tally = Tally()
+    with tally.stage("rest"):
+        check_current(services.blobs, run)
+        progress = watched(quiet, run, watch_of(entered, services))
+        work = open_work(run, services, scored.output, rejected.output, progress=progress, tally=tally)
+        result: Scored = score_work(
+            replace(work, split=split, block_bytes=plan.block_bytes, options=replace(run.job.options, csv=plan.csv))
+        )
+    tally.add(result.tally)
+    return Marker(scored.named(result.scored_blocks), rejected.named(result.rejected_blocks), tally)
