@@ -54,7 +54,7 @@ class Fleet:
     def work(self, times: int = 1, shuffle: random.Random | None = None) -> Receipt:
         """Deliver all messages there are, each so many times, and return the last receipt that came of one."""
         receipt = None
-        while round_of := self._messages():
+        while round_of := self.messages():
             messages = [message for message in round_of for _ in range(times)]
             if shuffle:
                 shuffle.shuffle(messages)
@@ -70,7 +70,8 @@ class Fleet:
     def rejects(self, receipt: Receipt) -> bytes | None:
         return self.services.blobs.read(BlobPath.parse(receipt.rejects)) if receipt.rejects else None
 
-    def _messages(self) -> list[tuple[Callable[[str, Services], Receipt | None], str]]:
+    def messages(self) -> list[tuple[Callable[[str, Services], Receipt | None], str]]:
+        """Take the messages that are there: each with what it is for."""
         found: list[tuple[Callable[[str, Services], Receipt | None], str]] = []
         settings = self.services.settings
         for queue, accept in ((settings.jobs_queue, accept_message), (settings.splits_queue, accept_split)):

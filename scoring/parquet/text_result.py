@@ -15,7 +15,8 @@ from scoring.csv.values import check_has_text, reject_textless, write_cells
 from scoring.options import CsvOptions
 from scoring.rejects import Rejects
 
-OWN_BLOCKS = 40_000  # pieces that are blocks of their own; those beyond are put together: a blob has at most 50,000
+MOST_BLOCKS = 50_000  # of a blob
+OWN_BLOCKS = 40_000  # of these: pieces that are blocks of their own; those beyond are put together
 BLOCK_BYTES = 8 * 1024 * 1024
 
 
@@ -31,10 +32,13 @@ class TextResult:
         self._output = work.scored
         self._dialect = _dialect(work.options.csv)
         self._wrap = Wrapping(work.file, encoding=self._dialect.encoding).wrap
-        self._numbers, self._late = count(1), count(OWN_BLOCKS)
+        first, blocks = (work.split.first_block, work.split.blocks) if work.split else (1, MOST_BLOCKS - 1)
+        self._own_end, self._end = first + blocks * OWN_BLOCKS // MOST_BLOCKS, first + blocks
+        self._numbers, self._late = count(first), count(self._own_end)
         self._waiting: list[pa.Buffer] = []
         header = join_fields([*(field.name for field in kept), *names], self._line_end, self._dialect)
-        self._blocks = [self._output.stage(0, self._wrap(header))] if self._dialect.header else []
+        begins = self._dialect.header and not (work.split and work.split.start)
+        self._blocks = [self._output.stage(0, self._wrap(header))] if begins else []
 
     @property
     def _line_end(self) -> bytes:
@@ -51,7 +55,7 @@ class TextResult:
             return None
         text = lines([write_cells(column, self._dialect) for column in columns], self._line_end, self._dialect)
         number = next(self._numbers)  # one step of the interpreter: no two threads get the same
-        return self._output.stage(number, self._wrap(text)) if number < OWN_BLOCKS else text
+        return self._output.stage(number, self._wrap(text)) if number < self._own_end else text
 
     def add(self, encoded: str | pa.Buffer | None) -> None:
         """Put rows behind those that are there: one thread calls it, in the rows' order."""
@@ -70,7 +74,9 @@ class TextResult:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._blocks.append(self._output.stage(next(self._late), self._wrap(b"".join(self._waiting))))
+            if (number := next(self._late)) >= self._end:
+                raise ValueError(f"a CSV result has at most {MOST_BLOCKS} blocks: let it be Parquet")
+            self._blocks.append(self._output.stage(number, self._wrap(b"".join(self._waiting))))
             self._waiting.clear()
 
 

@@ -66,13 +66,14 @@ class Planning:
 
     def _plan_csv(self, work: Work) -> Plan | None:
         settings = self.services.settings
+        record = self._record(work)
+        scan = record.load()
+        self.is_of_current = record.about["is_of_current"]
+        self.started = datetime.fromisoformat(record.about["started"])
         beginning = csv_codec.look_into(work)
         if not beginning.wrapping.divisible:
             return None
-        record = self._record(work)
-        scan = record.load() or record.save(Scan.begun(_split_bytes(work, settings), beginning))
-        self.is_of_current = record.about["is_of_current"]
-        self.started = datetime.fromisoformat(record.about["started"])
+        scan = scan or record.save(Scan.begun(_split_bytes(work, settings), beginning))
         end = time.monotonic() + settings.scan_seconds
         scan = scan_file(work, beginning, scan, record.save, lambda: time.monotonic() >= end)
         if not scan.done:

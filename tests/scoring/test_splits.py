@@ -8,33 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.model import Model
 from model_store.registry import Registry
-from scoring.engine import Engine
 from scoring.services import Services
 from scoring.splits.markers import Markers
 from scoring.splits.plan import Plans
 from settings import Connection, Settings
 from tests.memory_store import MemoryQueueStore
 from tests.scoring.test_csv import HEADER
-from tests.split_runs import Fleet, memory_services, score_whole
+from tests.split_runs import Fleet, score_whole
 
 FIELDS = st.sampled_from(
     [b"1", b"44", b"3", b"true", b"basic", b"", b"NA", b'"a\nb"', b'"x,""y"""', b"x", b"\xff", b'5"']
 )
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r", b"\n\n", b"\r\r\n"])
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    made = Engine(2)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def model(hand_package: Path) -> Model:
-    return Model.open(hand_package)
 
 
 @st.composite
@@ -50,12 +36,11 @@ def csv_files(draw) -> bytes:
 
 
 @given(csv_files(), st.integers(1, 200), st.sampled_from([16, 64, 4096]))
-def test_a_csv_file_in_splits_is_the_same_byte_for_byte(model, engine, data, split_bytes, block_bytes) -> None:
+def test_a_csv_file_in_splits_is_the_same_byte_for_byte(fleets, data, split_bytes, block_bytes) -> None:
     """Wherever records are cut, result, rejects and counts are those of the file scored in one go."""
-    services = memory_services(model, engine, split_bytes=split_bytes, block_bytes=block_bytes)
-    fleet = Fleet(services)
+    fleet = fleets(split_bytes=split_bytes, block_bytes=block_bytes)
     receipt = fleet.score("a.csv", data, error_threshold=-1)
-    whole, result, rejects = score_whole(services, fleet.drop("a.csv", data, error_threshold=-1))
+    whole, result, rejects = score_whole(fleet.services, fleet.drop("a.csv", data, error_threshold=-1))
     assert (receipt.status, receipt.error and receipt.error["code"]) == (
         whole.status,
         whole.error and whole.error["code"],
@@ -65,10 +50,10 @@ def test_a_csv_file_in_splits_is_the_same_byte_for_byte(model, engine, data, spl
         assert (fleet.result(receipt), fleet.rejects(receipt)) == (result, rejects)
 
 
-def test_a_large_file_is_planned_and_each_split_is_scored_once(model, engine) -> None:
+def test_a_large_file_is_planned_and_each_split_is_scored_once(fleets) -> None:
     """One message a split, one marker a split, a plan that covers the file without gaps, and one receipt."""
-    services = memory_services(model, engine, split_bytes=1000)
-    fleet = Fleet(services)
+    fleet = fleets(split_bytes=1000)
+    services = fleet.services
     data = HEADER + b'"1",20,3,true,"ba\nsic"\n' * 400
     receipt = fleet.score("a.csv", data)
     plan = Plans(services.blobs, "runs").find(receipt.run_id)
@@ -82,16 +67,16 @@ def test_a_large_file_is_planned_and_each_split_is_scored_once(model, engine) ->
 
 
 @pytest.fixture
-def azure_services(azurite: str, tmp_path: Path, hand_package: Path, engine: Engine) -> Services:
+def azure_services(azurite: str, tmp_path: Path, hand_package: Path) -> Iterator[Services]:
     settings = Settings(
         storage=Connection("Azurite", azurite),
         cache=str(tmp_path),
         **{name: f"splits-{name}" for name in ("incoming", "scored", "rejected", "runs", "models")},
     )
     opened = Services.open(settings)
-    opened.engine.close()
     Registry(opened.blobs, settings.models).add("churn", hand_package)
-    return replace(opened, engine=engine, queues=MemoryQueueStore())
+    yield replace(opened, queues=MemoryQueueStore())
+    opened.engine.close()
 
 
 @pytest.mark.azurite
