@@ -36,6 +36,8 @@ class OpenRun:
     """How often the sweeper has sent its messages again, without a sign of life since."""
     etag: str
     """Of the entry."""
+    is_of_current: bool
+    """Whether the job was for whichever version of its input is current: a newer one may have no other job."""
     is_found: bool = True
     """Whether it was there already: not so for the one who opens it."""
 
@@ -50,7 +52,8 @@ class OpenRuns:
     def open(self, run: Run) -> OpenRun:
         """Say that a run begins, and return the one that counts: another, if its job has begun before."""
         path, started = self._path(run), datetime.now(UTC)
-        data = _to_json(run, started, 0)
+        is_of_current = run.job.etag is None
+        data = _to_json(run, started, 0, is_of_current=is_of_current)
         while True:
             try:
                 etag = self.blobs.write(
@@ -60,7 +63,7 @@ class OpenRuns:
                 if found := self._read(path):
                     return found
                 continue  # it has just been closed
-            return OpenRun(pinned(run), started, 0, etag, is_found=False)
+            return OpenRun(pinned(run), started, 0, etag, is_of_current, is_found=False)
 
     def find(self, run: Run) -> OpenRun | None:
         """Return the open run of the same job on the same version of its input as `run`; None if there is none."""
@@ -79,7 +82,7 @@ class OpenRuns:
 
     def sweep(self, entry: OpenRun, sweeps: int) -> bool:
         """Write down that the messages of a run are sent again; False if somebody else has changed the entry."""
-        data = _to_json(entry.run, entry.started, sweeps)
+        data = _to_json(entry.run, entry.started, sweeps, is_of_current=entry.is_of_current)
         try:
             self.blobs.write(
                 self._path(entry.run),
@@ -142,11 +145,12 @@ def pinned(run: Run) -> Run:
     return replace(run, job=replace(run.job, etag=run.input.etag))
 
 
-def _to_json(run: Run, started: datetime, sweeps: int) -> bytes:
+def _to_json(run: Run, started: datetime, sweeps: int, *, is_of_current: bool) -> bytes:
     source, model = run.input, run.model
     entry = {
         "run_id": run.id,
         "job": json.loads(pinned(run).job.to_json()),
+        "is_of_current": is_of_current,
         "input": {"etag": source.etag, "size": source.size, "modified": source.modified.isoformat()}
         if source
         else None,
@@ -162,4 +166,5 @@ def _from_json(etag: str, text: bytes) -> OpenRun:
     job, source, model = Job.from_json(json.dumps(entry["job"])), entry["input"], entry["model"]
     blob = source and Blob(job.input, source["size"], source["etag"], datetime.fromisoformat(source["modified"]))
     run = Run(job, blob, model and ModelVersion(**model))
-    return OpenRun(run, datetime.fromisoformat(entry["started"]), entry["sweeps"], etag)
+    started = datetime.fromisoformat(entry["started"])
+    return OpenRun(run, started, entry["sweeps"], etag, entry["is_of_current"])

@@ -68,6 +68,15 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
     return score_run(entered, services, progress, started=started, tally=tally)
 
 
+def run_here(job: Job, services: Services, progress: Progress = quiet) -> Receipt:
+    """Score a file for somebody who waits: a run that is interrupted is closed, as its job is not delivered again."""
+    try:
+        return run_job(job, services, progress)
+    except (KeyboardInterrupt, DropscoreError):
+        services.open_runs.close(begin(job, services))
+        raise
+
+
 def score_run(
     entered: "Entered",
     services: Services,
@@ -207,7 +216,7 @@ def begin(job: Job, services: Services) -> Run:
     """Return the run that a job is, or would be, without beginning it."""
     run = _pin(job, services)
     entry = services.open_runs.find(run)
-    return entry.run if entry and entry.run.job.attempt >= job.attempt else run
+    return entry.run if entry and entry.run.job.attempt >= job.attempt else pinned(run)
 
 
 def _pin(job: Job, services: Services) -> Run:
@@ -228,7 +237,7 @@ def _pin(job: Job, services: Services) -> Run:
         model = services.models.resolve(job.model)
     except ModelError as error:
         log.warning(line("model_refused", input=str(job.input), model=str(job.model), error=error.code))
-    return pinned(Run(job, source, model))
+    return Run(job, source, model)
 
 
 def open_work(

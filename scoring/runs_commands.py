@@ -10,7 +10,7 @@ import typer
 
 from errors import OptionsInvalidError
 from scoring.ended_runs import Summary
-from scoring.pipeline import run_job
+from scoring.pipeline import run_here
 from scoring.receipt import Receipt, Status
 from scoring.runs import RUNNING, cancel, describe_run, list_runs, next_attempt, replay
 from scoring.services import Services
@@ -95,7 +95,7 @@ def replay_run(run_id: RunId, as_json: AsJson = False, store: Store = None) -> N
             run = replay(run_id, services)
             typer.echo(json.dumps({"run_id": run.id, "status": "queued"}) if as_json else f"queued; run {run.id}")
             return
-        receipt = run_job(next_attempt(run_id, services).job, services)
+        receipt = run_here(next_attempt(run_id, services).job, services)
         if as_json:
             typer.echo(receipt.to_json(), nl=False)
         else:

@@ -8,10 +8,12 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from errors import DropscoreError, RetriesExhaustedError
+from errors import DropscoreError, RetriesExhaustedError, SupersededError
 from scoring.ending import end_run, settle
+from scoring.job import Run
 from scoring.log_lines import line
 from scoring.open_runs import OpenRun
+from scoring.output import check_current
 from scoring.pipeline import Entered, score_run
 from scoring.receipt import write_up
 from scoring.services import Services
@@ -71,6 +73,16 @@ def _send_again(entry: OpenRun, services: Services) -> None:
         score_run(Entered(run, None), services)
         return
     services.queues.send(services.settings.jobs_queue, run.job.to_json())
+    if entry.is_of_current and _is_replaced(run, services):  # this run will end as superseded
+        services.queues.send(services.settings.jobs_queue, replace(run.job, etag=None).to_json())
+
+
+def _is_replaced(run: Run, services: Services) -> bool:
+    try:
+        check_current(services.blobs, run)
+    except SupersededError:
+        return True
+    return False
 
 
 def _abandon(entry: OpenRun, services: Services) -> None:

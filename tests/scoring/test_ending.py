@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from errors import RetriesExhaustedError, RunCancelledError, RunEndedError
+from errors import RetriesExhaustedError, RunCancelledError, RunEndedError, StorageUnavailableError
 from model_store.cache import ModelCache
 from model_store.registry import Registry
 from scoring.ending import end_run
 from scoring.intake import give_up
 from scoring.job import Job
 from scoring.open_runs import OpenRuns
-from scoring.pipeline import begin, run_job
+from scoring.pipeline import begin, run_here, run_job
 from scoring.receipt import write_up
 from scoring.tally import Tally
 from scoring.watch import Watch
@@ -158,6 +158,17 @@ def test_an_older_result_that_comes_while_a_failed_run_cleans_up(services) -> No
 
     assert run_job(JOB, interrupt(services, "delete", OUTPUT, put_again)).status == "failed"
     assert names(services, "scored") == []
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, StorageUnavailableError("the disk is full")])
+def test_a_run_that_was_interrupted_at_a_terminal_is_closed(services, fault) -> None:
+    """Nobody delivers its job again, so no later run of the same file is held to what this one was pinned to."""
+    services.blobs.write(INPUT, GOOD)
+    stopped = interrupt(services, "commit_blocks", OUTPUT, lambda: (_ for _ in ()).throw(fault))
+    with pytest.raises((KeyboardInterrupt, StorageUnavailableError)):
+        run_here(JOB, stopped)
+    assert names(services, "runs", "_open") == []
+    assert run_here(JOB, services).status == "succeeded"
 
 
 def test_an_entry_of_another_run_is_left_alone(services) -> None:

@@ -108,6 +108,17 @@ def test_a_run_without_an_input_is_ended_at_once(services) -> None:
     assert (open_entries(services), messages(services)) == ([], [])
 
 
+def test_a_job_for_whichever_version_is_not_lost_with_the_one_it_had(services) -> None:
+    """Where the input was replaced meanwhile, the newer version is scored too: no other job may be for it."""
+    old = die(services)
+    services.blobs.write(INPUT, GOOD + b"4,1,1,true,pro\n")
+    assert sweep(services, later(16)) == 1
+    first, second = [accept_message(body, services) for body in messages(services)]
+    assert (first.run_id, first.status) == (old, "superseded")
+    assert (second.status, second.rows["read"]) == ("succeeded", 4)
+    assert open_entries(services) == []
+
+
 def test_of_two_sweepers_one_sends(services) -> None:
     """Each machine has a timer: who changes the entry first sends the message."""
     die(services)
