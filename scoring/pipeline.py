@@ -69,7 +69,7 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
 
 
 def run_here(job: Job, services: Services, progress: Progress = quiet) -> Receipt:
-    """Score a file for somebody who waits: a run that is interrupted is closed, as its job is not delivered again."""
+    """Score a file for somebody who waits: an interrupted run is closed, as its job is not delivered again."""
     try:
         return run_job(job, services, progress)
     except (KeyboardInterrupt, DropscoreError):
