@@ -27,6 +27,7 @@ from scoring.records import Records, give_up_records, score_records
 from scoring.services import Services
 from scoring.splits.start import take_job
 from storage import BlobPath
+from storage.names import check_path
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,7 @@ def _give_up(order: Order, body: str | bytes, error: RetriesExhaustedError, serv
     if job.is_of_folder:
         return _refuse_message(body, error, services)
     run = begin(job, services)
+    services.open_runs.open(run)  # so that, if this dies half-way, whoever comes next tells of the run's end
     return end_run(write_up(run, datetime.now(UTC), error=error), run, services)
 
 
@@ -137,6 +139,7 @@ def _job_of_file(file: Dropped, services: Services) -> Job | None:
     """Return a dropped file's job; None if it can have none, or needs none."""
     path, etag = file.path, file.etag
     try:
+        check_path(path)  # first, or ".." would pass for a hidden folder
         if is_hidden(path.name) or is_folder(blob := services.blobs.stat(path)):
             log.info(line("file_passed_over", input=str(path)))
             return None

@@ -39,6 +39,17 @@ class Target(Protocol):
         ...
 
 
+def check_results(job: Job, blobs: BlobStore, settings: Settings) -> None:
+    """Refuse a job whose result can have no name: it may be longer than the input's. NameInvalidError."""
+    for path in result_paths(job, settings):
+        try:
+            blobs.check(path)
+        except NameInvalidError as error:
+            raise NameInvalidError(
+                f"the file's result cannot be kept: {error.message}; rename the file", file=str(job.input)
+            ) from error
+
+
 class Output:
     """One blob of a run, at a path that belongs to the newest version of the run's input."""
 

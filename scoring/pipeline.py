@@ -31,7 +31,7 @@ from scoring.job import FORMATS, Job, Run, format_of
 from scoring.log_lines import Pace, line
 from scoring.open_runs import pinned
 from scoring.options import Format
-from scoring.output import Output, Target, check_current, result_paths, superseded
+from scoring.output import Output, Target, check_current, check_results, result_paths, superseded
 from scoring.parquet.codec import CONTENT_TYPE as PARQUET
 from scoring.parquet.codec import score_parquet
 from scoring.receipt import Found, Receipt, write_up
@@ -225,6 +225,7 @@ def _pin(job: Job, services: Services) -> Run:
     The model's is exactly what the reference means now, whether or not it can be opened: a run that fell back on
     another where that one is damaged would be another run, here but not on the next machine.
     """
+    check_results(job, services.blobs, services.settings)
     source: Blob | None = None
     try:
         source = services.blobs.stat(job.input)

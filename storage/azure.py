@@ -67,6 +67,10 @@ class AzureBlobStore:
         )
         finalize(self, options["transport"].close)  # or its sockets would stay open until some garbage collection
 
+    def check(self, path: BlobPath) -> None:
+        """Raise NameInvalidError if there can be no blob at `path`."""
+        check_path(path)
+
     def create_container(self, container: str) -> None:
         """Make a container; one that is there already is left as it is."""
         check_container(container)

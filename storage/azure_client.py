@@ -24,6 +24,7 @@ from errors import (
     BlobNotFoundError,
     BlocksMissingError,
     ConditionFailedError,
+    NameInvalidError,
     SettingsError,
     StorageDeniedError,
     StorageError,
@@ -34,7 +35,7 @@ from settings import Connection
 _CONNECTIONS = 64  # kept open at most: scoring threads, their prefetching, the host's own invocations
 _CHUNK = 1024 * 1024  # bytes the transport takes from a socket at a time
 
-_MEANINGS: Mapping[str, tuple[type[StorageError], str]] = {
+_MEANINGS: Mapping[str, tuple[type[StorageError | NameInvalidError], str]] = {
     "ContainerNotFound": (BlobNotFoundError, "its container does not exist: create it, or check the settings"),
     "QueueNotFound": (BlobNotFoundError, "there is no such queue: create it, or check the settings"),
     "BlobAlreadyExists": (ConditionFailedError, "it exists already"),
@@ -49,6 +50,9 @@ _MEANINGS: Mapping[str, tuple[type[StorageError], str]] = {
     "LeaseIdMissing": (StorageUnavailableError, "another client holds a lease on it: try again when it has ended"),
     "ContainerBeingDeleted": (StorageUnavailableError, "its container is being deleted: try again in a minute"),
     "QueueBeingDeleted": (StorageUnavailableError, "it is being deleted: try again in a minute"),
+    "InvalidResourceName": (NameInvalidError, "it cannot be named so: use other characters"),
+    "InvalidUri": (NameInvalidError, "it cannot be named so: use other characters"),
+    "OutOfRangeInput": (NameInvalidError, "it cannot be named so: use a shorter name"),
 }
 """Azure's error codes that say more than their HTTP status does."""
 
@@ -196,7 +200,7 @@ def error_code(exc: AzureError) -> str:
     return str(getattr(code, "value", code))
 
 
-def _translate(exc: AzureError, subject: str) -> StorageError | None:
+def _translate(exc: AzureError, subject: str) -> StorageError | NameInvalidError | None:
     code = error_code(exc)
     response: Any = getattr(exc, "response", None)
     status = None if response is None else int(response.status_code)
@@ -208,7 +212,7 @@ def _translate(exc: AzureError, subject: str) -> StorageError | None:
     return kind(f"{subject}: {reason} ({', '.join(filter(None, known))})", file=subject)
 
 
-def _by_status(exc: AzureError, status: int | None) -> tuple[type[StorageError] | None, str]:
+def _by_status(exc: AzureError, status: int | None) -> tuple[type[StorageError | NameInvalidError] | None, str]:
     denied = isinstance(exc, ClientAuthenticationError) or status in {401, 403}
     unreached = isinstance(exc, ServiceRequestError)
     # an error without a status, or with a good one, is a body that broke off

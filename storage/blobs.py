@@ -54,6 +54,10 @@ class BlobStore(Protocol):
     anything is done (NameInvalidError), and so are block ids and metadata, which is printable ASCII (ValueError).
     """
 
+    def check(self, path: BlobPath) -> None:
+        """Raise NameInvalidError if there can be no blob at `path`; nothing is asked of the service."""
+        ...
+
     def create_container(self, container: str) -> None:
         """Make a container; one that is there already is left as it is."""
         ...

@@ -62,6 +62,11 @@ class FolderBlobStore:
         self._root = root.absolute()
         self._private = self._root / PRIVATE
 
+    def check(self, path: BlobPath) -> None:
+        """Raise NameInvalidError if there can be no blob at `path`."""
+        check_path(path)
+        _check_segments(path)
+
     def create_container(self, container: str) -> None:
         """Make a container; one that is there already is left as it is."""
         check_container(container)
@@ -189,8 +194,7 @@ class FolderBlobStore:
         return folder
 
     def _locate(self, path: BlobPath) -> _Place:
-        check_path(path)
-        _check_segments(path)
+        self.check(path)
         folder = self._container(path.container)
         file = folder / path.name
         if not file.parent.resolve().is_relative_to(folder.resolve()):
@@ -229,8 +233,6 @@ def _check_segments(path: BlobPath) -> None:
         reason = ""
         if not segment:
             reason = "a folder or file name in it is empty"
-        elif "\\" in segment:
-            reason = "it holds a backslash"
         elif len(segment.encode()) > _LONGEST_SEGMENT:
             reason = f"a folder or file name in it is longer than {_LONGEST_SEGMENT} bytes"
         elif os.name == "nt" and (

@@ -10,6 +10,7 @@ _CONTAINER = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)*")
 _METADATA_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?|")
 _BLOCK_ID = re.compile(r"[\x21-\x7e]{1,64}")
 _LONGEST_NAME = 1024  # characters
+_MOST_SEGMENTS = 254
 _NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML would read \r as \n
 _LONGEST_BODY = 64 * 1024  # bytes
 _MOST_MESSAGES = 32
@@ -31,16 +32,21 @@ def check_container(container: str) -> None:
 def check_path(path: BlobPath) -> None:
     """Raise NameInvalidError for a path that Azure cannot hold, or that HTTP clients would take for another.
 
-    "." and ".." as segments are refused: clients resolve them before they send (`a/../b` would write `b`).
+    "." and ".." as segments are refused: clients resolve them before they send (`a/../b` would write `b`). So are
+    backslashes, which Azure makes slashes of, and the two code points that would make every listing no XML.
     """
     check_container(path.container)
-    name = path.name
+    name, segments = path.name, path.name.split("/")
     if not 0 < len(name) <= _LONGEST_NAME:
         raise _invalid(path, f"it must have 1 to {_LONGEST_NAME} characters")
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in name):  # the last is DEL
         raise _invalid(path, "it holds a control character")
-    if any(segment in {".", ".."} for segment in name.split("/")):
+    if len(segments) > _MOST_SEGMENTS:
+        raise _invalid(path, f"it has more than {_MOST_SEGMENTS} parts between slashes")
+    if any(segment in {".", ".."} for segment in segments):
         raise _invalid(path, 'it holds "." or ".." as a folder')
+    if not set(name).isdisjoint("\\\ufffe\uffff"):
+        raise _invalid(path, "it holds a backslash, U+FFFE or U+FFFF")
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -43,6 +43,8 @@ class MemoryBlobStore:
         with self._lock:
             self._put(path, size, reads, {})
 
+    def check(self, path: BlobPath) -> None: ...
+
     def create_container(self, container: str) -> None: ...
 
     def stat(self, path: BlobPath) -> Blob:

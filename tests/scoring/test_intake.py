@@ -280,7 +280,7 @@ def test_giving_up_handles_every_form(told) -> None:
     give_up(json.dumps({"model": "churn", "records": [{"age": 1}]}), told)
     assert give_up(json.dumps(event("churn/a.csv", first, api="CreateFile")), told) is None
     sent = [each["data"] for each in ended(told)]
-    assert [each["error"]["code"] for each in sent] == ["retries_exhausted"] * 5
+    assert {each["error"]["code"] for each in sent} == {"retries_exhausted"}
     inputs = {each["run_id"]: each["input"]["path"] for each in sent}
     places = ["None", "None", "incoming/churn/a.csv", "incoming/churn/b.csv"]
     assert sorted(str(place) for place in inputs.values()) == places
