@@ -10,6 +10,7 @@ import pytest
 
 from scoring.blob_events import BLOB_CREATED
 from scoring.intake import accept_file, accept_message, accept_poisoned_blob, give_up
+from scoring.runs import list_runs
 from settings import Connection
 from storage import BlobPath
 from tests.scoring.test_csv import GOOD
@@ -204,8 +205,8 @@ def test_each_event_of_an_array_gets_its_job(told) -> None:
             ("incoming/churn/a.csv", first),
             ("incoming/churn/b.csv", second),
         ]
-    [receipt] = told.blobs.list("runs")
-    assert json.loads(told.blobs.read(receipt.path))["input"] == {"path": "incoming/loose.csv"}
+    [run] = list_runs(told)
+    assert (run.status, run.input, run.error) == ("failed", "incoming/loose.csv", "name_invalid")
 
 
 def test_no_event_of_an_array_acts_if_one_is_not_understood(told) -> None:
@@ -227,8 +228,8 @@ def test_an_event_of_what_is_not_scored_leaves_no_trace(told, name) -> None:
 def test_an_event_whose_name_was_damaged_is_not_forgotten(told) -> None:
     """Where characters were lost on the way there is a file that is not scored: its receipt says so."""
     accept_message(json.dumps(event("churn/\ufffd\ufffd.csv", "0x1")), told)
-    [blob] = told.blobs.list("runs")
-    assert json.loads(told.blobs.read(blob.path))["error"]["code"] == "blob_not_found"
+    [run] = list_runs(told)
+    assert (run.status, run.error) == ("failed", "blob_not_found")
 
 
 def test_an_event_of_an_older_version_is_superseded(told) -> None:
@@ -268,6 +269,7 @@ def test_a_refused_message_can_be_told_by_its_receipt(services, handle, body) ->
     assert (described["bytes"], described["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
     assert {sent["id"] for sent in ended(services)} == {receipt.run_id}
     assert services.receipts.get(receipt.run_id) == receipt
+    assert [run.run_id for run in list_runs(services)] == [receipt.run_id]
 
 
 def test_giving_up_handles_every_form(told) -> None:
