@@ -5,11 +5,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from errors import (
+    BlobNotFoundError,
     ConditionFailedError,
     DropscoreError,
     InputError,
@@ -27,6 +28,10 @@ from storage import ANY_ETAG, BlobPath
 
 _EXAMPLE = 'write {"model": "churn", "records": [{"age": 20}], "id": "of your own, if you like"}'
 _LONGEST_ID = 200  # characters
+_JSON = "application/json"
+
+FOLDER = "_records"
+"""Where the pins are in the container of runs; no run's id begins with it."""
 
 
 def is_of_records(message: Mapping[str, Any]) -> bool:
@@ -61,9 +66,16 @@ class Records:
             raise RecordTooLargeError(f"{len(rows):,} records are more than {most:,}: drop them as a file instead")
         return cls(ModelReference.parse(model), tuple(rows), name)
 
+    @property
+    def key(self) -> str:
+        """32 hexadecimal digits that are the same for each delivery of the message, however it is written."""
+        return self._hash(None)
+
     def run_id(self, version: ModelVersion | None) -> str:
-        """Return the id of the run: the same for each delivery of the message, however it is written."""
-        model = [version.name, version.version, version.digest] if version else None
+        """Return the id of the run that scores the rows with this version of the model, or finds none."""
+        return self._hash([version.name, version.version, version.digest] if version else [])
+
+    def _hash(self, model: list[Any] | None) -> str:
         identity = {"records": self.rows, "id": self.id, "reference": str(self.model), "model": model}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -77,10 +89,10 @@ def score_records(records: Records, services: Services) -> Receipt:
     started = datetime.now(UTC)
     version: ModelVersion | None = None
     try:
-        version = services.models.resolve(records.model)
+        version = _pin(records, services)
         run_id = records.run_id(version)
         if (known := services.receipts.find(run_id)) and known.is_final:
-            return _tell(known, services)
+            return _tell(known, records, services)
         model = services.models.load(version)
         with services.engine.requests:
             predictions = score_rows(records.rows, model)
@@ -89,9 +101,7 @@ def score_records(records: Records, services: Services) -> Receipt:
     place = BlobPath(services.settings.runs, f"{run_id}/answer.json")
     answer = ({"id": records.id} if records.id else {}) | {"predictions": predictions}
     with suppress(ConditionFailedError):  # an earlier delivery has answered the same
-        services.blobs.write(
-            place, json.dumps(answer).encode(), if_none_match=ANY_ETAG, content_type="application/json"
-        )
+        services.blobs.write(place, json.dumps(answer).encode(), if_none_match=ANY_ETAG, content_type=_JSON)
     return end_records(records, version, services, started, predictions=predictions, output=place)
 
 
@@ -129,20 +139,50 @@ def end_records(
         finished=finished.isoformat(),
         seconds=round((finished - started).total_seconds(), 3),
     )
-    return _tell(services.receipts.record(receipt), services)
+    return _tell(services.receipts.record(receipt), records, services)
 
 
 def give_up_records(records: Records, error: DropscoreError, services: Services) -> Receipt:
     """Write the failed receipt of rows whose message failed at every try, unless they were scored after all."""
     try:
-        version = services.models.resolve(records.model)
+        version = _pinned(records, services) or services.models.resolve(records.model)
     except ModelError:
         version = None
     return end_records(records, version, services, datetime.now(UTC), error=error)
 
 
-def _tell(receipt: Receipt, services: Services) -> Receipt:
-    """Send the event of a receipt, with the answer that is kept beside it."""
+def _tell(receipt: Receipt, records: Records, services: Services) -> Receipt:
+    """Send the event of a receipt, with the answer that is kept beside it; then nothing of the run is open."""
     answer = json.loads(services.blobs.read(BlobPath.parse(receipt.output))) if receipt.output else None
     send_ended(receipt, services, answer=answer)
-    return services.receipts.enlist(receipt)
+    with suppress(BlobNotFoundError):
+        services.blobs.delete(_pin_of(records, services))
+    return receipt
+
+
+def _pin(records: Records, services: Services) -> ModelVersion:
+    """Return the version that scores these rows: the one that an earlier delivery of the message has begun with.
+
+    That is written down while the run is open, since an alias may move between two deliveries. ModelError if there
+    is none.
+    """
+    if found := _pinned(records, services):
+        return found
+    version = services.models.resolve(records.model)
+    data = json.dumps(asdict(version)).encode()
+    try:
+        services.blobs.write(_pin_of(records, services), data, if_none_match=ANY_ETAG, content_type=_JSON)
+    except ConditionFailedError:  # another delivery was faster, or even is done by now
+        return _pinned(records, services) or version
+    return version
+
+
+def _pinned(records: Records, services: Services) -> ModelVersion | None:
+    try:
+        return ModelVersion(**json.loads(services.blobs.read(_pin_of(records, services))))
+    except BlobNotFoundError:
+        return None
+
+
+def _pin_of(records: Records, services: Services) -> BlobPath:
+    return BlobPath(services.settings.runs, f"{FOLDER}/{records.key}.json")

@@ -12,6 +12,7 @@ from model_store.registry import Registry
 from scoring.events import MOST_BYTES
 from scoring.intake import accept_message, give_up
 from scoring.receipt import Receipt
+from scoring.runs import list_runs
 from scoring.services import Services
 from storage import BlobPath
 from web.app import create_app
@@ -96,6 +97,21 @@ def test_a_newer_version_answers_anew(services, packages) -> None:
     assert second.model["version"] == 2
     old, new = events(services)
     assert old["data"]["predictions"] != new["data"]["predictions"]
+
+
+def test_an_alias_that_moves_between_deliveries_changes_nothing(services, packages) -> None:
+    """A message whose run has begun goes on with the version it began with: one message, one run, one answer."""
+    broken = replace(services, queues=Failing(services.queues, "send", 1))
+    with pytest.raises(StorageUnavailableError):
+        send(broken, message(ROW))
+    Registry(services.blobs, "models").add("churn", packages(0.5))
+    newer = replace(services, models=replace_cache(services))
+    assert send(newer, message(ROW)).model["version"] == 1
+    assert [run.version for run in list_runs(services)] == [1]
+    [event] = events(services)
+    assert event["data"]["model"]["version"] == 1
+    assert send(newer, message(ROW)).model["version"] == 2, "the first run has ended: this is another message"
+    assert list(services.blobs.list("runs", "_records/")) == []
 
 
 def replace_cache(services: Services) -> Any:
