@@ -1,5 +1,6 @@
 """The whole app: function_app.py on Microsoft's Python worker in devhost, with Azurite as storage."""
 
+import base64
 import json
 import os
 import signal
@@ -137,6 +138,43 @@ def test_files_rows_and_messages_are_scored(app: App, parquet: Callable[..., byt
     assert answer["predictions"][0]["prediction"] == "stay"
     status = httpx.get(f"{app.url}/api/runs/{csv_run}").json()
     assert (status["run_id"], status["status"]) == (csv_run, "succeeded")
+
+
+def test_messages_of_every_form_reach_the_app(app: App) -> None:
+    """Rows, events, a path and garbage on the queue, and the host's message of a poisoned blob, end in events."""
+    run_id = app.drop("churn/a #1.csv", GOOD)
+    poisoned = {"FunctionId": "Host.Functions.dropped", "ContainerName": "incoming", "BlobName": "loose.csv"}
+    app.services.blobs.write(BlobPath("incoming", "loose.csv"), GOOD)
+    account = BlobServiceClient.from_connection_string(app.azurite.connection_string).url.rstrip("/")
+    data = {"api": "PutBlob", "url": f"{account}/incoming/churn/a%20%231.csv"}
+    created = {"eventType": "Microsoft.Storage.BlobCreated", "data": data}
+    rows = {"model": "churn", "records": [{"age": 20, "visits": 3, "member": True, "plan": "basic"}], "id": "mine"}
+    queues = app.services.queues
+    for body in (json.dumps([created]), "incoming/churn/a #1.csv", in_base64(json.dumps(rows)), "no message"):
+        queues.send("scoring-jobs", body)
+    queues.create_queue("webjobs-blobtrigger-poison")
+    queues.send("webjobs-blobtrigger-poison", in_base64(json.dumps(poisoned)))
+    ended: dict[str, Any] = {}
+
+    def all_told() -> bool:
+        for message in queues.receive("scoring-events", limit=32, lease=300):
+            event = json.loads(message.body)
+            ended[event.get("subject", event["id"])] = event
+        return len(ended) == 4
+
+    wait_until(all_told)
+    assert ended["incoming/churn/a #1.csv"]["id"] == run_id
+    assert ended["mine"]["data"]["predictions"][0]["prediction"] == "stay"
+    assert ended["incoming/loose.csv"]["data"]["error"]["code"] == "name_invalid"
+    [garbage] = [event for event in ended.values() if "subject" not in event]
+    assert garbage["data"]["error"]["code"] == "message_invalid"
+    wait_until(lambda: app.log.count("Executed 'Functions.jobs' (Succeeded") == 5)
+    wait_until(lambda: "Executed 'Functions.poisoned_blobs' (Succeeded" in app.log)
+    assert "(Failed" not in app.log
+
+
+def in_base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def test_killed_in_the_middle_of_a_run(app: App, parquet: Callable[..., bytes]) -> None:
