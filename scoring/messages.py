@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from errors import MessageInvalidError
@@ -48,6 +48,9 @@ _KNOWN = (
     "subject",
     "data",
 )
+_DEEPEST = 32
+"""Levels of JSON; our own messages and events have four."""
+
 _AROUND = "\ufeff\r\n"
 """What editors and shells put around a text; a blank is none of it, since a blob's name may end with one."""
 
@@ -140,9 +143,21 @@ def _parse(text: str) -> Any:
     if text.lstrip()[:1] not in ("{", "[", '"'):
         return text
     try:
-        return read_json(text, "the message")
+        parsed = read_json(text, "the message")
     except MessageInvalidError as error:
         raise MessageInvalidError(f"{error.message}; {FORMS}") from error
+    level = [parsed]
+    for _ in range(_DEEPEST):
+        level = [child for each in level for child in _children(each)]
+    if level:  # what could just be read might be too deep to be written again
+        raise MessageInvalidError(f"the message is nested more than {_DEEPEST} deep; {FORMS}")
+    return parsed
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _read(item: Any, settings: Settings, *, alone: bool) -> Order | PassedOver:
@@ -156,6 +171,9 @@ def _read(item: Any, settings: Settings, *, alone: bool) -> Order | PassedOver:
         raise MessageInvalidError("an array may hold nothing but events: send each job in a message of its own")
     if is_of_records(item):
         return Records.from_dict(item, settings.max_request_rows)
+    place = item.get("input")
+    if isinstance(place, str) and is_url(place):
+        item = {**item, "input": str(_place(place, settings))}
     return Job.from_json(json.dumps(item))
 
 

@@ -73,6 +73,7 @@ def in_base64(text: str) -> str:
     [
         ('{"input": "incoming/churn/a.csv"}', JOB),
         ('{"input": "incoming/churn/a.csv", "etag": "\\"0x1\\""}', Job(INPUT, ModelReference("churn"), etag="0x1")),
+        (json.dumps({"input": URL, "model": "churn@3"}), Job(INPUT, ModelReference("churn", version=3))),
         (json.dumps(EVENT), DROPPED),
         (json.dumps(CLOUD_EVENT), DROPPED),
         (json.dumps([CLOUD_EVENT]), DROPPED),
@@ -111,6 +112,14 @@ def test_a_path_that_could_be_base64_is_a_path(path: str) -> None:
     [job] = read_message(path, SETTINGS)
     assert isinstance(job, Job)
     assert str(job.input) == path
+
+
+def test_base64_that_begins_like_a_path_is_a_path() -> None:
+    """The one doubtful case: a container of letters whose base64 is lower-case, and a "?" right behind it."""
+    text = in_base64("jgak/?/churn.csv")
+    assert text.startswith("amdhay8/")
+    with pytest.raises(InputError):
+        read_message(text, SETTINGS)
 
 
 @given(
@@ -231,6 +240,8 @@ BAD = [
     '{"model": "churn", "records": [], "keep": "all"}',
     '{"model": "churn@", "records": []}',
     "[" * 60_000,
+    *('{"model": "churn", "records": [{"age": ' + "[" * deep + "]" * deep + "}]}" for deep in (40, 1000, 9995)),
+    '{"input": "https://other.blob.core.windows.net/incoming/churn/a.csv"}',
     '{"a":' * 10_000,
     "9" * 5000,
     '{"input": ' + "9" * 5000 + "}",
