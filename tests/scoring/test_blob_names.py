@@ -5,6 +5,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,8 +20,10 @@ from scoring.blob_events import BLOB_CREATED
 from scoring.intake import accept_file, accept_message
 from scoring.receipt import Receipt
 from scoring.services import Services
+from scoring.splits.worker import accept_split
 from settings import Connection, Settings
 from storage import BlobPath
+from tests.hand_model import make_sample
 from tests.scoring.test_csv import GOOD
 
 SCORED = [
@@ -190,6 +193,29 @@ def test_a_result_that_can_have_no_name_is_refused(store: Services) -> None:
     assert receipt.error["code"] == "name_invalid"
     assert "result" in receipt.error["message"]
     assert list(store.blobs.list(store.settings.runs, "_open/")) == []
+
+
+def test_part_files_that_can_have_no_name_end_the_run(store: Services, parquet) -> None:
+    """A Parquet file of the longest name is scored; in splits its parts would have longer ones: failed."""
+    name = "churn/" + "/".join(["x" * 101] * 9) + "/" + "y" * 92 + ".parquet"
+    assert len(name) == 1024
+    path = BlobPath(store.settings.incoming, name)
+    store.blobs.write(path, parquet(make_sample(20), row_group_size=10))
+    whole = drop_and_run(path, store)
+    assert whole is not None
+    assert whole.output == f"{store.settings.scored}/{name}"
+    splitting = replace(
+        store, settings=replace(store.settings, split_rows=10, splits_queue=f"{store.settings.jobs_queue}-splits")
+    )
+    store.queues.create_queue(splitting.settings.splits_queue)
+    store.blobs.write(path, parquet(make_sample(20), row_group_size=10))
+    assert drop_and_run(path, splitting) is None
+    messages = store.queues.receive(splitting.settings.splits_queue, limit=32)
+    for ended in [accept_split(message.body, splitting) for message in messages]:
+        assert ended is not None
+        assert ended.error is not None
+        assert (ended.status, ended.error["code"]) == ("failed", "name_invalid")
+    assert BlobPath(store.settings.scored, name) not in {b.path for b in store.blobs.list(store.settings.scored)}
 
 
 def tree(root: Path) -> set[str]:
