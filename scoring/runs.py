@@ -104,6 +104,10 @@ def next_attempt(run_id: str, services: Services) -> Run:
 
 
 def _job_of(receipt: Receipt, services: Services) -> Job:
+    if "records" in receipt.input:
+        raise MessageInvalidError(
+            f"run {receipt.run_id!r} was of rows in a message, which are not kept: send them again"
+        )
     path, reference = receipt.input.get("path"), receipt.model.get("reference")
     if not path or not reference or not receipt.options:
         raise MessageInvalidError(

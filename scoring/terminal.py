@@ -76,6 +76,8 @@ def summary(receipt: Receipt, folder: str) -> str:
     lines = [("status", typer.style(receipt.status, fg=color))]
     if receipt.error:
         lines.append(("error", problem(receipt.error)))
+    if message := receipt.input.get("message"):
+        lines.append(("message", f"{message['bytes']:,} bytes, {message['form']}; SHA-256 {message['sha256']}"))
     lines += [("warning", f"{warning['code']}: {warning['message']}") for warning in receipt.warnings]
     rows = receipt.rows
     lines.append(("rows", f"{rows['read']:,} read = {rows['scored']:,} scored + {rows['rejected']:,} rejected"))

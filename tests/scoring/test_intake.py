@@ -11,6 +11,7 @@ import pytest
 from scoring.blob_events import BLOB_CREATED
 from scoring.intake import accept_file, accept_message, accept_poisoned_blob, give_up
 from scoring.runs import list_runs
+from scoring.terminal import summary
 from settings import Connection
 from storage import BlobPath
 from tests.scoring.test_csv import GOOD
@@ -270,6 +271,7 @@ def test_a_refused_message_can_be_told_by_its_receipt(services, handle, body) ->
     assert {sent["id"] for sent in ended(services)} == {receipt.run_id}
     assert services.receipts.get(receipt.run_id) == receipt
     assert [run.run_id for run in list_runs(services)] == [receipt.run_id]
+    assert f"{len(data)} bytes" in summary(receipt, "")
 
 
 def test_giving_up_handles_every_form(told) -> None:

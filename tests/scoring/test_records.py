@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from errors import StorageUnavailableError
+from errors import MessageInvalidError, StorageUnavailableError
 from model_store.registry import Registry
 from scoring.events import MOST_BYTES
 from scoring.intake import accept_message, give_up
 from scoring.receipt import Receipt
-from scoring.runs import list_runs
+from scoring.runs import list_runs, replay
 from scoring.services import Services
 from storage import BlobPath
 from web.app import create_app
@@ -194,6 +194,13 @@ def test_rows_given_up_can_be_sent_again(services) -> None:
     first, second = events(services)
     assert first["id"] != second["id"]
     assert give_up(message(ROW), services) == receipt
+
+
+def test_runs_of_rows_cannot_be_replayed(services) -> None:
+    """Rows are not kept: the error says to send them again."""
+    receipt = send(services, message(ROW, model="nobody"))
+    with pytest.raises(MessageInvalidError, match="not kept"):
+        replay(receipt.run_id, services)
 
 
 def test_no_value_of_a_row_is_in_its_receipt(services) -> None:
