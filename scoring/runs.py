@@ -22,6 +22,7 @@ from scoring.options import Options
 from scoring.pipeline import begin
 from scoring.receipt import Receipt, write_up
 from scoring.services import Services
+from scoring.splits.markers import Markers
 from storage import BlobPath
 
 RUNNING = "running"
@@ -51,8 +52,17 @@ def list_runs(
 
 
 def describe_run(run_id: str, services: Services) -> dict[str, Any]:
-    """Return a run's receipt; or, with status running, its plan and how far it is. RunNotFoundError for neither."""
-    return services.receipts.status(run_id)
+    """Return a run's receipt; or, with status running, its plan and how far it is. RunNotFoundError for neither.
+
+    How far it is is `progress`; or, of a run in splits, how many of them there are and how many are scored.
+    """
+    record = services.receipts.status(run_id)
+    if record["status"] == RUNNING and "splits" in record:
+        markers = Markers(services.blobs, services.settings.runs, run_id)
+        done = len(markers.done(markers.attempt()))
+        record = record | {"splits": {"all": len(record["splits"]), "done": done}}
+        record.pop("progress", None)  # of one split: which one, nobody knows
+    return record
 
 
 def cancel(run_id: str, services: Services) -> Receipt:

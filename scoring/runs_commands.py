@@ -2,9 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -68,13 +68,12 @@ def show(run_id: RunId, as_json: AsJson = False, store: Store = None) -> None:
         elif record["status"] != RUNNING:
             typer.echo(summary(Receipt.from_json(json.dumps(record)), services.settings.folder))
         else:
-            progress = record.get("progress", {})
             lines = [
                 ("status", RUNNING),
                 ("input", f"{record['input']['path']} ({record['input'].get('size', 0) / MEGA:,.1f} MB)"),
                 ("model", record["model"]["reference"]),
                 ("started", record["started"]),
-                ("rows", f"{progress['rows_read']:,} read" if progress else "none reported yet"),
+                _how_far(record),
                 ("run", run_id),
             ]
             typer.echo("\n".join(f"{label:<9}{text}" for label, text in lines))
@@ -112,6 +111,13 @@ def cancel_run(run_id: RunId, as_json: AsJson = False, store: Store = None) -> N
     with errors_as_text():
         receipt = cancel(run_id, _open(store))
         typer.echo(receipt.to_json() if as_json else f"cancelled {run_id}", nl=not as_json)
+
+
+def _how_far(record: Mapping[str, Any]) -> tuple[str, str]:
+    if splits := record.get("splits"):
+        return "splits", f"{splits['done']:,} of {splits['all']:,} scored"
+    progress = record.get("progress")
+    return "rows", f"{progress['rows_read']:,} read" if progress else "none reported yet"
 
 
 def _open(store: str | None) -> Services:

@@ -17,6 +17,7 @@ from scoring.output import check_current
 from scoring.pipeline import Entered, score_run
 from scoring.receipt import write_up
 from scoring.services import Services
+from scoring.splits.finish import resume
 from storage import Blob
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,8 @@ def _send_again(entry: OpenRun, services: Services) -> None:
     run = entry.run
     if run.input is None:  # there is nothing to score; and if there is by now, its job would be another run
         score_run(Entered(run, None), services)
+        return
+    if resume(run.id, services):  # in splits: those that are not scored yet get their messages again
         return
     services.queues.send(services.settings.jobs_queue, run.job.to_json())
     if entry.is_of_current and _is_replaced(run, services):  # this run will end as superseded

@@ -25,9 +25,11 @@ from scoring.job import Job
 from scoring.pipeline import begin, run_job
 from scoring.receipt import write_up
 from scoring.runs import cancel, describe_run, list_runs, replay
+from scoring.splits.worker import accept_split
 from storage import BlobPath
 from tests.scoring.test_csv import GOOD
 from tests.scoring.test_pipeline import INPUT, OUTPUT, interrupt
+from tests.scoring.test_split_delivery import FILE
 
 JOB = Job.for_dropped(INPUT)
 invoke = CliRunner().invoke
@@ -128,6 +130,32 @@ def test_a_run_is_described_while_it_works_and_when_it_has_ended(services) -> No
             cancel(unknown, services)
         with pytest.raises(RunNotFoundError):
             replay(unknown, services)
+
+
+def test_a_run_in_splits_is_described_cancelled_and_replayed(fleets) -> None:
+    """It says how many of its splits are scored; cancelled, it stops; replayed, it is planned anew."""
+    fleet = fleets(split_bytes=1000)
+    services = fleet.services
+    assert accept_message(fleet.drop("a.csv", FILE).to_json(), services) is None
+    sent = services.queues.sent("scoring-splits")
+    fleet.delivered["scoring-splits"] = len(sent)
+    run_id = json.loads(sent[0])["run_id"]
+    accept_split(sent[0], services)
+    record = describe_run(run_id, services)
+    assert (record["status"], record["splits"]) == ("running", {"all": len(sent), "done": 1})
+    assert [(run.run_id, run.status) for run in list_runs(services)] == [(run_id, "running")]
+    stopped = interrupt(services, "stage_block", OUTPUT, lambda: cancel(run_id, services) and None)
+    stopped = replace(stopped, receipts=services.receipts)
+    for message in sent[1:]:
+        accept_split(message, stopped)
+    assert services.receipts.get(run_id).status == "cancelled"
+    assert list(services.blobs.list("scored")) == []
+    again = replay(run_id, services)
+    receipt = fleet.work()
+    assert (receipt.run_id, receipt.status, receipt.attempt) == (again.id, "succeeded", 1)
+    assert [(run.run_id, run.status) for run in list_runs(services)] == [
+        (again.id, "succeeded"), (run_id, "cancelled"),
+    ]  # fmt: skip
 
 
 def test_a_failed_run_is_replayed(services, packages) -> None:

@@ -11,10 +11,13 @@ from scoring.intake import accept_message
 from scoring.job import Job
 from scoring.pipeline import begin, run_job
 from scoring.receipt import write_up
+from scoring.splits.worker import accept_split
 from scoring.sweeper import sweep
 from storage import BlobPath
 from tests.scoring.test_csv import GOOD
 from tests.scoring.test_pipeline import INPUT, OUTPUT, interrupt
+from tests.scoring.test_split_delivery import FILE
+from tests.split_runs import Fleet
 
 JOB = Job.for_dropped(INPUT)
 MINUTE = timedelta(minutes=1)
@@ -117,6 +120,58 @@ def test_a_job_for_whichever_version_is_not_lost_with_the_one_it_had(services) -
     assert (first.run_id, first.status) == (old, "superseded")
     assert (second.status, second.rows["read"]) == ("succeeded", 4)
     assert open_entries(services) == []
+
+
+def in_splits(fleet: Fleet) -> tuple[str, list[str]]:
+    """Plan a run in splits; return its id and the messages that were sent for them."""
+    assert accept_message(fleet.drop("a.csv", FILE).to_json(), fleet.services) is None
+    sent = fleet.services.queues.sent("scoring-splits")
+    fleet.delivered["scoring-splits"] = len(sent)
+    return json.loads(sent[0])["run_id"], sent
+
+
+def test_splits_whose_messages_were_lost_are_sent_again(fleets) -> None:
+    """Only those that are not scored yet; a marker is a sign of life of the whole run."""
+    fleet = fleets(split_bytes=1000)
+    run_id, sent = in_splits(fleet)
+    accept_split(sent[1], fleet.services)
+    assert sweep(fleet.services, later(14)) == 0
+    assert sweep(fleet.services, later(16)) == 1
+    assert fleet.services.queues.sent("scoring-splits")[len(sent) :] == [sent[0], *sent[2:]]
+    assert (fleet.work().run_id, open_entries(fleet.services)) == (run_id, [])
+
+
+def test_splits_that_nobody_put_together_are(fleets) -> None:
+    """Where the last worker died behind its marker, the sweeper finishes the run by itself."""
+    fleet = fleets(split_bytes=1000)
+    run_id, sent = in_splits(fleet)
+    *others, last = sent
+    for message in others:
+        accept_split(message, fleet.services)
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        accept_split(last, interrupt(fleet.services, "commit_blocks", OUTPUT, killed))
+    assert sweep(fleet.services, later(16)) == 1
+    receipt = fleet.services.receipts.get(run_id)
+    assert (receipt.status, receipt.rows["read"]) == ("succeeded", 200)
+    assert open_entries(fleet.services) == []
+
+
+def test_a_run_in_splits_of_which_nothing_comes_is_given_up(fleets) -> None:
+    """After so many sweeps without a further marker, and not before, whatever was scored of it."""
+    fleet = fleets(split_bytes=1000, max_sweeps=1)
+    run_id, sent = in_splits(fleet)
+    assert sweep(fleet.services, later(16)) == 1
+    accept_split(sent[0], fleet.services)
+    assert sweep(fleet.services, later(16)) == 1
+    assert fleet.services.receipts.find(run_id) is None
+    assert sweep(fleet.services, later(31)) == 1
+    assert fleet.services.receipts.get(run_id).error["code"] == "retries_exhausted"
+    assert open_entries(fleet.services) == []
+    assert list(fleet.services.blobs.list("scored")) == []
 
 
 def test_of_two_sweepers_one_sends(services) -> None:
