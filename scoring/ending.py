@@ -24,6 +24,12 @@ def end_run(receipt: Receipt, run: Run, services: Services) -> Receipt:
     return counting
 
 
+def settle_if_open(receipt: Receipt, run: Run, services: Services) -> None:
+    """Do what is left to do for a run that has its receipt, if whoever wrote that has not come to it."""
+    if _is_open(run, services):
+        settle(receipt, run, services)
+
+
 def settle(receipt: Receipt, run: Run, services: Services) -> None:
     """Do what is left to do for a run that has its receipt and was not closed."""
     services.receipts.enlist(receipt)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from errors import DropscoreError, MessageInvalidError, RetriesExhaustedError, RunEndedError
 from scoring.codec import Scored
-from scoring.ending import end_run
+from scoring.ending import end_run, settle_if_open
 from scoring.log_lines import line
 from scoring.output import check_current
 from scoring.pipeline import Entered, ending_of, names, open_work, quiet, score_work, watch_of, watched
@@ -36,6 +36,7 @@ def accept_split(body: str | bytes, services: Services) -> Receipt | None:
     receipt = services.receipts.look(run.id)
     if receipt and receipt.receipt.is_final:
         log.info(line("run_known", **names(run), status=receipt.receipt.status, split=pointer.split))
+        settle_if_open(receipt.receipt, run, services)
         return receipt.receipt
     markers = Markers(services.blobs, services.settings.runs, run.id)
     if not markers.has(pointer):

@@ -11,6 +11,7 @@ from errors import DropscoreError, StorageUnavailableError
 from scoring.intake import accept_message
 from scoring.receipt import Receipt, Receipts
 from scoring.services import Services
+from scoring.splits.worker import accept_split
 from storage import BlobPath
 from tests.memory_store import MemoryBlobStore, MemoryQueueStore
 from tests.scoring.test_csv import GOOD, HEADER
@@ -24,6 +25,8 @@ JOBS = {
     "too many rejected": json.dumps({"input": str(INPUT), "model": "churn", "error_threshold": 0}),
     "failed": json.dumps({"input": str(INPUT), "model": "churn", "keep": ["nope"]}),
 }
+
+ACCEPTS = {"scoring-jobs": accept_message, "scoring-splits": accept_split}
 
 Write = Callable[[], Any]
 
@@ -91,15 +94,22 @@ class World:
         return replace(self.services, blobs=blobs, queues=queues, receipts=Receipts(blobs, "runs")), counter
 
     def deliver(self, body: str, services: Services) -> Receipt:
-        """Deliver a message until it is done with."""
-        while True:
+        """Deliver a message, and those that it leads to, each until it is done with; return the last receipt."""
+        waiting, last = [(accept_message, body)], None
+        sent = {queue: len(self.queues.sent(queue)) for queue in ACCEPTS}
+        while waiting:
+            accept, message = waiting.pop(0)
             try:
-                receipt = accept_message(body, services)
+                last = accept(message, services) or last
             except DropscoreError as error:
                 assert error.retryable  # any other would be a fault of ours
-                continue
-            assert receipt
-            return receipt
+                waiting.append((accept, message))
+            for queue, acceptor in ACCEPTS.items():
+                new = self.queues.sent(queue)[sent[queue] :]
+                waiting += [(acceptor, message) for message in new]
+                sent[queue] += len(new)
+        assert last
+        return last
 
     def state(self) -> dict[str, Any]:
         """Return what users see at the end: results, rejects, and receipts without their times."""
@@ -119,9 +129,9 @@ class World:
 
 
 @pytest.fixture
-def world(services: Services) -> Callable[[], World]:
-    def make() -> World:
-        made = World(services)
+def world(services: Services) -> Callable[..., World]:
+    def make(split_bytes: int = 0) -> World:
+        made = World(replace(services, settings=replace(services.settings, split_bytes=split_bytes)))
         made.blobs.write(INPUT, OLDER)
         quiet, _ = made.process()
         made.deliver(JOBS["scored, some rejected"], quiet)
@@ -134,18 +144,22 @@ def world(services: Services) -> Callable[[], World]:
 
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("fault", [dies_before, dies_after, sent_again])
-def test_a_fault_at_any_write_leaves_no_trace(world, job: str, fault: Callable[[Write], Any]) -> None:
+@pytest.mark.parametrize("split_bytes", [0, 30], ids=["whole", "in splits"])
+def test_a_fault_at_any_write_leaves_no_trace(
+    world, job: str, fault: Callable[[Write], Any], split_bytes: int
+) -> None:
     """Whichever write of a run meets the fault, redelivery ends in the same result, receipt and event."""
-    undisturbed = world()
+    undisturbed = world(split_bytes)
     services, counter = undisturbed.process()
     undisturbed.deliver(JOBS[job], services)
     expected = undisturbed.state()
     assert expected["open"] == []
     assert len(undisturbed.events()) == 1
     assert len(counter.writes) >= 6
+    assert len(undisturbed.queues.sent("scoring-splits")) == (3 if split_bytes and job != "failed" else 0)
     versions = [int(undisturbed.blobs.stat(INPUT).etag.removeprefix("v"))]
     for number, name in enumerate(counter.writes, 1):
-        broken = world()
+        broken = world(split_bytes)
         services, _ = broken.process(number, fault)
         broken.deliver(JOBS[job], services)
         assert broken.state() == expected, name
