@@ -17,7 +17,7 @@ from scoring.receipt import Receipt, write_up
 from scoring.services import Services
 from scoring.splits.layout import targets_of
 from scoring.splits.markers import Markers
-from scoring.splits.plan import Plan, Plans, Pointer
+from scoring.splits.plan import Plan, Pointer
 from scoring.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -26,21 +26,11 @@ MOST_ATTEMPTS = 3
 """How often all splits of a run are scored because its blocks were dropped, each time by another run's commit."""
 
 
-def resume(run_id: str, services: Services) -> bool:
-    """Go on with a run in splits that shows no sign of life; False if it is none, or not planned yet.
-
-    Splits without a marker get their messages again. If all have one, whoever was to finish the run has died: it is
-    finished here.
-    """
-    plan = Plans(services.blobs, services.settings.runs).find(run_id)
-    if plan is None:
-        return False
-    go_on(plan, services)
-    return True
-
-
 def go_on(plan: Plan, services: Services) -> Receipt | None:
-    """Send the messages of the splits that are not scored; if none is left, finish the run."""
+    """Send the messages of the splits that are not scored; if none is left, finish the run.
+
+    So a run begins, and so it goes on when its job's message comes again: a process died, or the sweeper sent it.
+    """
     markers = Markers(services.blobs, services.settings.runs, plan.run.id)
     attempt = markers.attempt()
     if missing := sorted(set(range(len(plan.splits))) - markers.done(attempt)):

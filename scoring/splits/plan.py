@@ -59,8 +59,11 @@ class Plan:
             return None
         job, given, model = Job.from_json(json.dumps(values["job"])), values["input"], values["model"]
         source = Blob(job.input, given["size"], given["etag"], datetime.fromisoformat(values["modified"]))
+        run = Run(job, source, ModelVersion(model["name"], model["version"], model["digest"]))
+        if run.id != values["run_id"]:
+            raise AssertionError(f"the plan of run {values['run_id']} is read as that of {run.id}")
         return cls(
-            run=Run(job, source, ModelVersion(model["name"], model["version"], model["digest"])),
+            run=run,
             splits=tuple(Split(**split) for split in values["splits"]),
             block_bytes=values["block_bytes"],
             csv=CsvOptions(**values["csv"]),

@@ -15,7 +15,7 @@ from scoring.log_lines import line
 from scoring.options import CsvOptions
 from scoring.parquet import codec as parquet_codec
 from scoring.parquet.source import ParquetSource
-from scoring.pipeline import Entered, names, open_work, outputs_of, watch_of
+from scoring.pipeline import Entered, names, open_work, outputs_of, quiet, watch_of
 from scoring.receipt import begun
 from scoring.services import Services
 from scoring.splits.csv_scan import Scan, ScanRecord, scan_file
@@ -26,7 +26,7 @@ from storage import BlobPath
 
 log = logging.getLogger(__name__)
 
-MOST_SPLITS = 5_000
+MOST_SPLITS = 4_000
 """Of a file: each may end with a block that is not full, and a blob has at most 50,000."""
 
 _BLOCKS = 49_999  # of a result that splits share, but for the one it begins with
@@ -56,8 +56,7 @@ class Planning:
         plans = Plans(services.blobs, services.settings.runs)
         if plan := plans.find(run.id):
             return plan
-        watch = watch_of(self.entered, services)
-        work = open_work(run, services, *outputs_of(run, services), progress=watch.update, tally=Tally())
+        work = open_work(run, services, *outputs_of(run, services), progress=quiet, tally=Tally())
         plan = self._plan_csv(work) if format_of(run.job.input.name) == "csv" else self._plan_parquet(work)
         if plan is None or len(plan.splits) < 2:
             return None
@@ -75,7 +74,13 @@ class Planning:
             return None
         scan = scan or record.save(Scan.begun(_split_bytes(work, settings), beginning))
         end = time.monotonic() + settings.scan_seconds
-        scan = scan_file(work, beginning, scan, record.save, lambda: time.monotonic() >= end)
+        watch = watch_of(self.entered, self.services)
+
+        def save(scan: Scan) -> Scan:
+            watch.look()
+            return record.save(scan)
+
+        scan = scan_file(work, beginning, scan, save, lambda: time.monotonic() >= end)
         if not scan.done:
             raise OutOfTimeError
         dialect, header = beginning.dialect, int(beginning.dialect.header)

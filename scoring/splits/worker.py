@@ -8,11 +8,11 @@ import logging
 from dataclasses import replace
 
 from errors import DropscoreError, MessageInvalidError, RetriesExhaustedError, RunEndedError
-from scoring.codec import Scored
+from scoring.codec import Progress, Scored
 from scoring.ending import end_run, settle_if_open
-from scoring.log_lines import line
+from scoring.log_lines import Pace, line
 from scoring.output import check_current
-from scoring.pipeline import Entered, ending_of, names, open_work, quiet, score_work, watch_of, watched
+from scoring.pipeline import Entered, ending_of, names, open_work, score_work, watch_of
 from scoring.receipt import Receipt, write_up
 from scoring.services import Services
 from scoring.splits.finish import end_with, failing, finish_if_done
@@ -20,6 +20,7 @@ from scoring.splits.layout import places_of
 from scoring.splits.markers import Marker, Markers
 from scoring.splits.plan import Plan, Plans, Pointer
 from scoring.tally import Tally
+from scoring.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +87,24 @@ def _score(plan: Plan, pointer: Pointer, entered: Entered, services: Services) -
     tally = Tally()
     with tally.stage("rest"):
         check_current(services.blobs, run)
-        progress = watched(quiet, run, watch_of(entered, services))
+        progress = _shown(plan, pointer, watch_of(entered, services))
         work = open_work(run, services, scored.output, rejected.output, progress=progress, tally=tally)
         result: Scored = score_work(
             replace(work, split=split, block_bytes=plan.block_bytes, options=replace(run.job.options, csv=plan.csv))
         )
     tally.add(result.tally)
     return Marker(scored.named(result.scored_blocks), rejected.named(result.rejected_blocks), tally)
+
+
+def _shown(plan: Plan, pointer: Pointer, watch: Watch) -> Progress:
+    """Return what is called after each block: it logs a line from time to time, and sees whether to go on."""
+    pace = Pace(0)
+
+    def update(read: int, tally: Tally) -> None:
+        watch.update(read, tally)
+        if pace.due():
+            figures = pace.figures(read, tally)
+            rows = {name: figures[name] for name in ("rows_read", "rows_rejected", "seconds", "rows_per_second")}
+            log.info(line("split_progress", **names(plan.run), split=pointer.split, **rows))
+
+    return update

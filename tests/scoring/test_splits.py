@@ -1,22 +1,34 @@
 """Files in splits: the same result as in one go, whoever scores them, in whatever order and how often."""
 
+import gzip
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from errors import StorageUnavailableError
 from model_store.registry import Registry
+from scoring.intake import accept_message
+from scoring.pipeline import begin
 from scoring.services import Services
 from scoring.splits.markers import Markers
 from scoring.splits.plan import Plans
+from scoring.splits.worker import accept_split
 from settings import Connection, Settings
-from tests.memory_store import MemoryQueueStore
+from storage import BlobPath
+from tests.memory_store import MemoryBlobStore, MemoryQueueStore
 from tests.scoring.test_csv import HEADER
+from tests.scoring.test_pipeline import interrupt
 from tests.split_runs import Fleet, score_whole
 
+ROWS = HEADER + b"".join(
+    b'%d,20,%s,true,"ba\nsic"\n' % (row, b"x" if row % 30 == 7 else b"3") for row in range(400)
+)
 FIELDS = st.sampled_from(
     [b"1", b"44", b"3", b"true", b"basic", b"", b"NA", b'"a\nb"', b'"x,""y"""', b"x", b"\xff", b'5"']
 )
@@ -64,6 +76,144 @@ def test_a_large_file_is_planned_and_each_split_is_scored_once(fleets) -> None:
     assert fleet.delivered["scoring-splits"] == len(plan.splits)
     assert Markers(services.blobs, "runs", receipt.run_id).done(0) == set(range(len(plan.splits)))
     assert receipt.rows == {"read": 400, "scored": 400, "rejected": 0}
+
+
+def test_a_run_in_splits_can_be_asked_for(fleets) -> None:
+    """While it is looked at, and while its splits are scored, the run is running, and says how far it is."""
+    fleet = fleets(split_bytes=1000, block_bytes=500, scan_seconds=0)
+    job = fleet.drop("a.csv", ROWS)
+    accept_message(job.to_json(), fleet.services)
+    run_id = begin(job, fleet.services).id
+    status = fleet.services.receipts.status(run_id)
+    assert (status["status"], status["scan"]["done"]) == ("running", False)
+    while not (messages := fleet.services.queues.sent("scoring-splits")):
+        for accept, message in fleet.messages():
+            accept(message, fleet.services)
+    for message in messages[:3]:
+        accept_split(message, fleet.services)
+    status = fleet.services.receipts.status(run_id)
+    assert (status["status"], status["model"]["version"]) == ("running", 1)
+    assert status["progress"] == {"splits": len(messages), "splits_done": 3}
+
+
+@pytest.mark.parametrize("block_bytes", [64, 700])
+def test_a_scan_goes_on_where_an_invocation_stopped(fleets, block_bytes: int) -> None:
+    """However short an invocation's time is, the job's next delivery goes on, and the result is the same."""
+    fleet = fleets(split_bytes=1500, block_bytes=block_bytes, scan_seconds=0)
+    receipt = fleet.score("a.csv", ROWS, error_threshold=-1)
+    job = fleet.drop("a.csv", ROWS, error_threshold=-1)
+    whole, result, rejects = score_whole(fleet.services, job)
+    assert fleet.delivered["scoring-jobs"] > len(ROWS) // block_bytes // 2
+    assert (receipt.rows, fleet.result(receipt), fleet.rejects(receipt)) == (whole.rows, result, rejects)
+
+
+class Reads:
+    """A blob store that remembers where the input was read."""
+
+    def __init__(self, blobs: MemoryBlobStore) -> None:
+        self._blobs = blobs
+        self.offsets: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+    def read(self, path: BlobPath, *, offset: int = 0, **options: Any) -> bytes:
+        if path.container == "incoming":
+            self.offsets.append(offset)
+        return self._blobs.read(path, offset=offset, **options)
+
+
+class Dying:
+    """A blob store that fails once a blob has been written so many times."""
+
+    def __init__(self, blobs: MemoryBlobStore, path: BlobPath, times: int) -> None:
+        self._blobs, self._path, self._times = blobs, path, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+    def write(self, path: BlobPath, data: bytes, **options: Any) -> str:
+        if path == self._path:
+            self._times -= 1
+            if self._times < 0:
+                raise StorageUnavailableError("killed here")
+        return self._blobs.write(path, data, **options)
+
+
+def test_a_scan_that_died_is_not_begun_anew(fleets) -> None:
+    """What was seen up to the last cut that was written down is not read again, but for the beginning."""
+    fleet = fleets(split_bytes=1000, block_bytes=500)
+    job = fleet.drop("a.csv", ROWS)
+    record = BlobPath("runs", f"{begin(job, fleet.services).id}/scan.json")
+    with pytest.raises(StorageUnavailableError):
+        accept_message(job.to_json(), replace(fleet.services, blobs=Dying(fleet.services.blobs, record, 5)))
+    seen = json.loads(fleet.services.blobs.read(record))["scan"]["seen"][0]
+    reads = Reads(fleet.services.blobs)
+    assert accept_message(job.to_json(), replace(fleet.services, blobs=reads)) is None
+    assert seen > 4000
+    assert seen in reads.offsets
+    assert reads.offsets.count(0) == 1
+    assert fleet.work().rows == score_whole(fleet.services, job)[0].rows
+
+
+def test_two_scans_of_one_file_make_one_plan(fleets) -> None:
+    """A job delivered twice is scanned by both; the slower one takes over what the faster has found."""
+    fleet = fleets(split_bytes=1000, block_bytes=500)
+    job = fleet.drop("a.csv", ROWS)
+    record = BlobPath("runs", f"{begin(job, fleet.services).id}/scan.json")
+    faster = interrupt(
+        fleet.services, "write", record, lambda: accept_message(job.to_json(), fleet.services) and None
+    )
+    assert accept_message(job.to_json(), faster) is None
+    receipt = fleet.work()
+    plan = Plans(fleet.services.blobs, "runs").find(receipt.run_id)
+    assert plan
+    assert (receipt.rows, plan.splits[-1].stop) == (score_whole(fleet.services, job)[0].rows, len(ROWS))
+
+
+def test_a_record_that_is_too_large_ends_the_scan(fleets) -> None:
+    """The scan says of a quote that is never closed what scoring in one go says, and holds no more of the file."""
+    fleet = fleets(split_bytes=1000, block_bytes=500, max_record_bytes=2000)
+    data = HEADER + b"1,20,3,true,basic\n" * 200 + b'"' + b"1,20,3,true,basic\n" * 200
+    receipt = fleet.score("a.csv", data)
+    assert receipt.error
+    assert receipt.error["code"] == "record_too_large"
+    assert receipt.error == score_whole(fleet.services, fleet.drop("a.csv", data))[0].error
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "is_cut"),
+    [
+        ("a.csv", "latin-1", True),
+        ("a.csv", "cp932", False),
+        ("a.csv", "utf-16", False),
+        ("a.csv.gz", "utf-8", False),
+    ],
+)
+def test_files_that_cannot_be_cut_are_scored_whole(fleets, name: str, encoding: str, is_cut: bool) -> None:
+    """Compressed files, and encodings in which a byte can be a part of several characters, are scored in one go."""
+    fleet = fleets(split_bytes=500)
+    text = ROWS.decode()
+    data = text.replace("sic", "sic\u30bd" if encoding == "cp932" else "sic\u00e9").encode(encoding)
+    data = gzip.compress(data, mtime=0) if name.endswith("gz") else data
+    options = {"error_threshold": -1, "csv": {"encoding": encoding}}
+    receipt = fleet.score(name, data, **options)
+    whole, result, rejects = score_whole(fleet.services, fleet.drop(name, data, **options))
+    assert (receipt.status, receipt.rows) == (whole.status, whole.rows)
+    assert (fleet.result(receipt), fleet.rejects(receipt)) == (result, rejects)
+    assert ("scoring-splits" in fleet.delivered and fleet.delivered["scoring-splits"] > 0) is is_cut
+
+
+@pytest.mark.parametrize("options", [{"csv": {"header": False}}, {"keep": "none"}, {"keep": ["plan"]}])
+def test_options_hold_for_every_split(fleets, options) -> None:
+    """Without a header, and with other columns kept, splits make what one go does."""
+    fleet = fleets(split_bytes=500)
+    data = b"".join(b'%d,3,true,"ba\nsic"\n' % (row % 90) for row in range(200))
+    data = data if "csv" in options else b"age,visits,member,plan\n" + data
+    receipt = fleet.score("a.csv", data, **options)
+    whole, result, _ = score_whole(fleet.services, fleet.drop("a.csv", data, **options))
+    assert fleet.delivered["scoring-splits"] > 5
+    assert (receipt.rows, fleet.result(receipt)) == (whole.rows, result)
 
 
 @pytest.fixture
