@@ -189,6 +189,8 @@ class Entered:
     run: Run
     found: Found | None
     """The receipt that it has already."""
+    is_of_current: bool = False
+    """Whether its job was for whichever version of the input is current: see OpenRun."""
 
     @property
     def ended(self) -> Receipt | None:
@@ -200,7 +202,7 @@ def enter(job: Job, services: Services) -> Entered:
     """Begin the run of a job, or go on with the one that an earlier delivery of it has begun."""
     while True:
         entry = services.open_runs.open(_pin(job, services))
-        entered = Entered(entry.run, services.receipts.look(entry.run.id))
+        entered = Entered(entry.run, services.receipts.look(entry.run.id), entry.is_of_current)
         if entered.ended is None:
             return entered
         if entry.is_found:  # whoever wrote the receipt has died before the rest was done

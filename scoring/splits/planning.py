@@ -42,10 +42,8 @@ class Planning:
 
     entered: Entered
     services: Services
-    is_of_current: bool
-    """See Plan; if an earlier invocation has begun to look at the file, what that knew."""
     started: datetime
-    """The same of when the run began."""
+    """When the run began, as far as this process knows; UTC."""
 
     def find(self) -> Plan | None:
         """Return the run's plan, made now if there is none; None for a file that is to be scored whole.
@@ -64,15 +62,14 @@ class Planning:
         return plans.record(plan)
 
     def _plan_csv(self, work: Work) -> Plan | None:
-        settings = self.services.settings
-        record = self._record(work)
-        scan = record.load()
-        self.is_of_current = record.about["is_of_current"]
-        self.started = datetime.fromisoformat(record.about["started"])
+        run, settings = self.entered.run, self.services.settings
         beginning = csv_codec.look_into(work)
         if not beginning.wrapping.divisible:
             return None
-        scan = scan or record.save(Scan.begun(_split_bytes(work, settings), beginning))
+        about = begun(run) | {"status": "running", "started": self.started.isoformat()}
+        record = ScanRecord(work.blobs, BlobPath(settings.runs, f"{run.id}/scan.json"), about)
+        scan = record.load() or record.save(Scan.begun(_split_bytes(work, settings), beginning))
+        self.started = datetime.fromisoformat(record.about["started"])
         end = time.monotonic() + settings.scan_seconds
         watch = watch_of(self.entered, self.services)
 
@@ -109,13 +106,7 @@ class Planning:
 
     def _plan(self, work: Work, splits: list[Split], csv: CsvOptions, dialect: Mapping[str, Any] | None) -> Plan:
         run = self.entered.run
-        return Plan(run, tuple(splits), work.block_bytes, csv, dialect, self.started, self.is_of_current)
-
-    def _record(self, work: Work) -> ScanRecord:
-        run = self.entered.run
-        about = {"status": "running", "started": self.started.isoformat(), "is_of_current": self.is_of_current}
-        path = BlobPath(self.services.settings.runs, f"{run.id}/scan.json")
-        return ScanRecord(work.blobs, path, begun(run) | about)
+        return Plan(run, tuple(splits), work.block_bytes, csv, dialect, self.started, self.entered.is_of_current)
 
 
 def _split_bytes(work: Work, settings: Settings) -> int:

@@ -35,16 +35,15 @@ def take_job(job: Job, services: Services) -> Receipt | None:
             log.info(line("run_known", **names(run), status=entered.ended.status))
             return entered.ended
     if is_large(run, services.settings):
-        planning = Planning(entered, services, is_of_current=job.etag is None, started=started)
         try:
-            plan = planning.find()
+            plan = Planning(entered, services, started).find()
         except OutOfTimeError:
             services.queues.send(services.settings.jobs_queue, run.job.to_json())
             return None
         except DropscoreError as fault:
             outputs, watch = outputs_of(run, services), watch_of(entered, services)
             receipt = conclude(run, services, *outputs, failing(fault), watch=watch, started=started, tally=tally)
-            if receipt.status == "superseded" and job.etag and planning.is_of_current:
+            if receipt.status == "superseded" and job.etag and entered.is_of_current:
                 # What the job was first sent for is a version that nobody else may name.
                 services.queues.send(services.settings.jobs_queue, replace(run.job, etag=None).to_json())
             return receipt
