@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2 as httpx
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from azure.storage.blob import BlobServiceClient
@@ -25,7 +26,7 @@ from model_store import ModelReference
 from model_store.registry import Registry
 from scoring.__main__ import app as commands
 from scoring.job import Job
-from scoring.pipeline import begin
+from scoring.pipeline import begin, run_job
 from scoring.receipt import Receipt
 from scoring.services import Services
 from settings import Settings
@@ -108,9 +109,11 @@ class App:
 
 
 @pytest.fixture
-def app(tmp_path: Path, hand_package: Path) -> Iterator[App]:
+def app(tmp_path: Path, hand_package: Path, request: pytest.FixtureRequest) -> Iterator[App]:
+    """Start the app, with further settings if the test is parametrised with them."""
     with Azurite.on_free_ports() as azurite:
         made = App(tmp_path, azurite)
+        made.environment |= getattr(request, "param", {})
         Registry(made.services.blobs).add("churn", hand_package)
         made.start()
         yield made
@@ -278,3 +281,33 @@ def test_uploads_that_come_as_events_are_scored_once(app: App) -> None:
     assert "(Failed" not in app.log
     receipts = [b.path.name for b in app.services.blobs.list("runs") if b.path.name.endswith("receipt.json")]
     assert sorted(receipts) == sorted(f"{run_id}/receipt.json" for run_id in runs)
+
+
+@pytest.mark.parametrize("app", [{"DROPSCORE_SPLIT_BYTES": "20000"}], indirect=True)
+def test_a_large_file_is_scored_in_splits(app: App, parquet: Callable[..., bytes]) -> None:
+    """CSV and Parquet beyond the limit go through the queue of splits, and come back as they do in one go."""
+    rows = b"".join(b'%d,20,%s,true,"ba\nsic"\n' % (i, b"x" if i % 50 == 7 else b"3") for i in range(5000))
+    sample = make_sample(5000).append_column("row", pa.array(range(5000)))
+    runs = {
+        "a.csv": app.drop("churn/a.csv", b"id,age,visits,member,plan\n" + rows),
+        "b.parquet": app.drop("churn/b.parquet", parquet(sample, row_group_size=500)),
+    }
+    for name, run_id in runs.items():
+        receipt = app.receipt(run_id)
+        assert (receipt.status, receipt.rows["read"]) == ("succeeded", 5000), receipt.error
+        assert app.log.count(f"split_began run={run_id}") > 3
+        whole = run_job(
+            Job(BlobPath("incoming", f"churn/{name}"), ModelReference("churn", version=1)), app.services
+        )
+        assert whole.output == f"scored/churn@1/churn/{name}"
+        assert whole.rows == receipt.rows
+    blobs = app.services.blobs
+    for container in ("scored", "rejected"):
+        in_splits, in_one = (
+            blobs.read(BlobPath(container, name)) for name in ("churn/a.csv", "churn@1/churn/a.csv")
+        )
+        assert in_splits == in_one
+    parts = [blob.path for blob in blobs.list("scored", "churn/b.parquet/part-")]
+    scored = pa.concat_tables([pq.read_table(BytesIO(blobs.read(part))) for part in parts])
+    assert scored.equals(pq.read_table(BytesIO(blobs.read(BlobPath("scored", "churn@1/churn/b.parquet")))))
+    assert blobs.stat(BlobPath("scored", "churn/b.parquet/_SUCCESS")).metadata["dropscore_run"] == runs["b.parquet"]

@@ -32,8 +32,8 @@ def go_on(plan: Plan, services: Services) -> Receipt | None:
     So a run begins, and so it goes on when its job's message comes again: a process died, or the sweeper sent it.
     """
     markers = Markers(services.blobs, services.settings.runs, plan.run.id)
-    attempt = markers.attempt()
-    if missing := sorted(set(range(len(plan.splits))) - markers.done(attempt)):
+    attempt, done = markers.latest()
+    if missing := sorted(set(range(len(plan.splits))) - done):
         send_messages(plan, missing, attempt, services)
         return None
     return finish(plan, attempt, services)
@@ -41,8 +41,8 @@ def go_on(plan: Plan, services: Services) -> Receipt | None:
 
 def finish_if_done(plan: Plan, attempt: int, services: Services) -> Receipt | None:
     """Finish a run if all of its splits are scored; None if they are not, or have to be once more."""
-    markers = Markers(services.blobs, services.settings.runs, plan.run.id)
-    if len(markers.done(attempt)) < len(plan.splits) or markers.attempt() > attempt:
+    latest, done = Markers(services.blobs, services.settings.runs, plan.run.id).latest()
+    if latest != attempt or len(done) < len(plan.splits):
         return None
     return finish(plan, attempt, services)
 

@@ -53,13 +53,11 @@ class Markers:
         except ConditionFailedError:
             return  # all blocks that it names are staged, too: it is as good
 
-    def done(self, attempt: int) -> set[int]:
-        """Return which splits have a marker of an attempt."""
-        return {split for found, split in self._list() if found == attempt}
-
-    def attempt(self) -> int:
-        """Return the number of the last attempt that anybody is known to have worked on."""
-        return max((found for found, _ in self._list()), default=0)
+    def latest(self) -> tuple[int, set[int]]:
+        """Return the last attempt that has any marker, and which splits have one of it."""
+        found = list(self._list())
+        latest = max((attempt for attempt, _ in found), default=0)
+        return latest, {split for attempt, split in found if attempt == latest}
 
     def read(self, attempt: int, splits: Iterable[int]) -> list[Marker]:
         """Return the markers of these splits, which all have one."""

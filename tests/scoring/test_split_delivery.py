@@ -101,12 +101,12 @@ def test_blocks_dropped_by_a_run_with_other_options(fleets) -> None:
     other = replace(plan.run.job, options=replace(plan.run.job.options, keep="none"))
     assert run_job(other, fleet.services).status == "succeeded"
     assert accept_split(messages[-1], fleet.services) is None
-    assert Markers(fleet.services.blobs, "runs", run_id).done(0) == set(range(len(messages)))
+    assert Markers(fleet.services.blobs, "runs", run_id).latest() == (0, set(range(len(messages))))
     receipt = fleet.work()
     _, result, rejects = score_whole(fleet.services, plan.run.job)
     assert (receipt.run_id, receipt.status) == (run_id, "succeeded")
     assert (fleet.result(receipt), fleet.rejects(receipt)) == (result, rejects)
-    assert Markers(fleet.services.blobs, "runs", run_id).attempt() == 1
+    assert Markers(fleet.services.blobs, "runs", run_id).latest() == (1, set(range(len(messages))))
 
 
 class Forgetful:
@@ -190,7 +190,7 @@ def test_a_passing_fault_is_raised_and_the_split_is_scored_by_the_next(fleets) -
 
     with pytest.raises(StorageUnavailableError):
         accept_split(messages[0], interrupt(fleet.services, "stage_block", OUTPUT, fail))
-    assert Markers(fleet.services.blobs, "runs", run_id).done(0) == set()
+    assert Markers(fleet.services.blobs, "runs", run_id).latest() == (0, set())
     for message in messages:
         receipt = accept_split(message, fleet.services)
     assert receipt
@@ -220,6 +220,26 @@ def test_a_worker_that_died_before_the_end_is_replaced_by_the_next_delivery(flee
         assert (receipt.run_id, receipt.status) == (run_id, "succeeded")
 
 
+def test_a_worker_that_died_behind_the_receipt_is_replaced_too(fleets) -> None:
+    """The receipt is there, but no event, and the run's entry still is: the next delivery of the split mends that."""
+    fleet = fleets(split_bytes=1000)
+    run_id, messages = planned(fleet)
+    for message in messages[:-1]:
+        accept_split(message, fleet.services)
+
+    class Dying:
+        def send(self, *_arguments: Any) -> None:
+            raise StorageUnavailableError("killed here")
+
+    with pytest.raises(StorageUnavailableError):
+        accept_split(messages[-1], replace(fleet.services, queues=Dying()))
+    receipt = fleet.services.receipts.get(run_id)
+    assert len(list(fleet.services.open_runs.list())) == 1
+    assert [accept_split(messages[-1], fleet.services) for _ in range(2)] == [receipt, receipt]
+    assert len(fleet.services.queues.sent("scoring-events")) == 1
+    assert list(fleet.services.open_runs.list()) == []
+
+
 def test_lost_messages_are_sent_again_for_what_is_missing(fleets) -> None:
     """The job's message, which the sweeper sends again, brings back the messages of the splits without a marker."""
     fleet = fleets(split_bytes=1000)
@@ -245,7 +265,7 @@ def test_a_cancelled_run_is_left_by_its_splits(fleets) -> None:
     for message in messages:
         assert accept_split(message, fleet.services) == cancelled
     assert list(fleet.services.blobs.list("scored")) == []
-    assert Markers(fleet.services.blobs, "runs", run_id).done(0) == set()
+    assert Markers(fleet.services.blobs, "runs", run_id).latest() == (0, set())
 
 
 def test_a_run_cancelled_while_a_split_is_scored(fleets) -> None:

@@ -1,5 +1,6 @@
 """Results in several files: a folder that is one table, and belongs to the newest version of its input."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from scoring.splits.table_folder import SUCCESS
 from storage import BlobPath
 from tests.hand_model import make_sample
+from tests.memory_store import MemoryQueueStore
 from tests.split_runs import Fleet, score_whole
 
 
@@ -74,9 +76,13 @@ def test_values_of_the_path_are_each_parts(fleets, parquet, tmp_path: Path) -> N
     assert set(hive["plan"].to_pylist()) == {"pro"}
 
 
-def test_a_newer_result_leaves_nothing_of_the_older(fleets, parquet) -> None:
+@pytest.mark.parametrize("store", ["memory", "folder"])
+def test_a_newer_result_leaves_nothing_of_the_older(fleets, services, parquet, store: str) -> None:
     """Many parts, then few, then a single file, then parts again: only the newest version's are there."""
     fleet = fleets(split_rows=100)
+    if store == "folder":
+        settings = replace(services.settings, split_rows=100, block_bytes=4096)
+        fleet = Fleet(replace(services, settings=settings, queues=MemoryQueueStore()))
     parts = {}
     for rows in (400, 200, 50, 300):
         receipt = fleet.score("a.parquet", parquet(table(rows, bad=10), row_group_size=100), error_threshold=-1)

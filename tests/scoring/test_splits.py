@@ -74,7 +74,7 @@ def test_a_large_file_is_planned_and_each_split_is_scored_once(fleets) -> None:
     assert [split.start for split in plan.splits] == [0, *(split.stop for split in plan.splits[:-1])]
     assert plan.splits[-1].stop == len(data)
     assert fleet.delivered["scoring-splits"] == len(plan.splits)
-    assert Markers(services.blobs, "runs", receipt.run_id).done(0) == set(range(len(plan.splits)))
+    assert Markers(services.blobs, "runs", receipt.run_id).latest() == (0, set(range(len(plan.splits))))
     assert receipt.rows == {"read": 400, "scored": 400, "rejected": 0}
 
 
