@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -186,17 +185,9 @@ class Receipts:
         record = next((record for name in names if (record := self._record(run_id, name))), None)
         if record is None:
             raise RunNotFoundError(f"there is no run {run_id!r}; its job may still be waiting in the queue")
-        if "splits" in record:
-            record["progress"] = {"splits": len(record["splits"]), "splits_done": self._splits_done(run_id)}
-        elif record["status"] == "running" and (progress := self._record(run_id, "progress.json")):
+        if record["status"] == "running" and (progress := self._record(run_id, "progress.json")):
             record["progress"] = progress
         return record
-
-    def _splits_done(self, run_id: str) -> int:
-        """Return how many splits of a run are scored, of the last attempt if there were several."""
-        parts = [blob.path.name.rpartition("/")[2] for blob in self.blobs.list(self.container, f"{run_id}/parts/")]
-        attempts = Counter(name.partition("-")[0] for name in parts)
-        return attempts[max(attempts, key=int)] if attempts else 0
 
     def _record(self, run_id: str, name: str) -> dict[str, Any] | None:
         try:

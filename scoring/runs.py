@@ -58,9 +58,8 @@ def describe_run(run_id: str, services: Services) -> dict[str, Any]:
     """
     record = services.receipts.status(run_id)
     if record["status"] == RUNNING and "splits" in record:
-        markers = Markers(services.blobs, services.settings.runs, run_id)
-        done = len(markers.done(markers.attempt()))
-        record = record | {"splits": {"all": len(record["splits"]), "done": done}}
+        _, done = Markers(services.blobs, services.settings.runs, run_id).latest()
+        record = record | {"splits": {"all": len(record["splits"]), "done": len(done)}}
         record.pop("progress", None)  # of one split: which one, nobody knows
     return record
 

@@ -17,7 +17,7 @@ from scoring.receipt import Receipt, write_up
 from scoring.services import Services
 from scoring.splits.layout import targets_of
 from scoring.splits.markers import Markers
-from scoring.splits.plan import Plan, Pointer
+from scoring.splits.plan import Plan, Plans, Pointer
 from scoring.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,17 @@ MOST_ATTEMPTS = 3
 """How often all splits of a run are scored because its blocks were dropped, each time by another run's commit."""
 
 
-def go_on(plan: Plan, services: Services) -> Receipt | None:
-    """Send the messages of the splits that are not scored; if none is left, finish the run.
+def resume(run_id: str, services: Services) -> bool:
+    """Go on with a run in splits that shows no sign of life; False if it is none, or not planned yet."""
+    plan = Plans(services.blobs, services.settings.runs).find(run_id)
+    if plan is None:
+        return False
+    go_on(plan, services)
+    return True
 
-    So a run begins, and so it goes on when its job's message comes again: a process died, or the sweeper sent it.
-    """
+
+def go_on(plan: Plan, services: Services) -> Receipt | None:
+    """Send the messages of the splits that are not scored; if none is left, finish the run."""
     markers = Markers(services.blobs, services.settings.runs, plan.run.id)
     attempt, done = markers.latest()
     if missing := sorted(set(range(len(plan.splits))) - done):
@@ -39,12 +45,10 @@ def go_on(plan: Plan, services: Services) -> Receipt | None:
     return finish(plan, attempt, services)
 
 
-def finish_if_done(plan: Plan, attempt: int, services: Services) -> Receipt | None:
+def finish_if_done(plan: Plan, services: Services) -> Receipt | None:
     """Finish a run if all of its splits are scored; None if they are not, or have to be once more."""
-    latest, done = Markers(services.blobs, services.settings.runs, plan.run.id).latest()
-    if latest != attempt or len(done) < len(plan.splits):
-        return None
-    return finish(plan, attempt, services)
+    attempt, done = Markers(services.blobs, services.settings.runs, plan.run.id).latest()
+    return finish(plan, attempt, services) if len(done) == len(plan.splits) else None
 
 
 def finish(plan: Plan, attempt: int, services: Services) -> Receipt | None:

@@ -97,8 +97,20 @@ class Plans:
             return self.find(plan.run.id)
         return plan
 
-    def _path(self, run_id: str) -> BlobPath:
-        return BlobPath(self.container, f"{run_id}/plan.json")
+    def note_sent(self, run_id: str) -> None:
+        """Write down that all splits of a run have had their messages."""
+        self.blobs.write(self._path(run_id, "sent.json"), b"{}\n", content_type="application/json")
+
+    def was_sent(self, run_id: str) -> bool:
+        """Say whether that is written down: those that are missing still were lost, or are being worked on."""
+        try:
+            self.blobs.stat(self._path(run_id, "sent.json"))
+        except BlobNotFoundError:
+            return False
+        return True
+
+    def _path(self, run_id: str, name: str = "plan.json") -> BlobPath:
+        return BlobPath(self.container, f"{run_id}/{name}")
 
 
 @dataclass(frozen=True, slots=True)

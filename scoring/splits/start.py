@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from errors import DropscoreError
 from scoring.job import Job, Run, format_of
 from scoring.log_lines import line
-from scoring.pipeline import conclude, enter, names, outputs_of, quiet, score_run, watch_of
+from scoring.pipeline import Entered, conclude, enter, names, outputs_of, quiet, score_run, watch_of
 from scoring.receipt import Receipt
 from scoring.services import Services
-from scoring.splits.finish import failing, go_on
+from scoring.splits.finish import failing, finish_if_done, go_on
+from scoring.splits.plan import Plan, Plans
 from scoring.splits.planning import OutOfTimeError, Planning
 from scoring.tally import Tally
 from settings import Settings
@@ -48,9 +49,22 @@ def take_job(job: Job, services: Services) -> Receipt | None:
                 services.queues.send(services.settings.jobs_queue, replace(run.job, etag=None).to_json())
             return receipt
         if plan:
-            return go_on(plan, services)
+            return _send_out(plan, entered, services)
     services.receipts.announce(run)
     return score_run(entered, services, quiet, started=started, tally=tally)
+
+
+def _send_out(plan: Plan, entered: Entered, services: Services) -> Receipt | None:
+    """Send the messages of a run's splits, but once: a job is often delivered twice, and large files cost much.
+
+    What is lost of them the sweeper sends again; so does the job of a run that was given up, when that comes again.
+    """
+    plans = Plans(services.blobs, services.settings.runs)
+    if entered.found is None and plans.was_sent(plan.run.id):
+        return finish_if_done(plan, services)
+    receipt = go_on(plan, services)
+    plans.note_sent(plan.run.id)
+    return receipt
 
 
 def is_large(run: Run, settings: Settings) -> bool:

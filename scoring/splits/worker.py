@@ -50,7 +50,7 @@ def accept_split(body: str | bytes, services: Services) -> Receipt | None:
                 raise
             return end_with(plan, failing(fault), services)
         markers.leave(pointer, marker)
-    return finish_if_done(plan, pointer.attempt, services)
+    return finish_if_done(plan, services)
 
 
 def give_up_split(body: str | bytes, services: Services) -> Receipt | None:

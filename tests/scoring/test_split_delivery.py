@@ -221,7 +221,7 @@ def test_a_worker_that_died_before_the_end_is_replaced_by_the_next_delivery(flee
 
 
 def test_a_worker_that_died_behind_the_receipt_is_replaced_too(fleets) -> None:
-    """The receipt is there, but no event, and the run's entry still is: the next delivery of the split mends that."""
+    """The receipt is there, but no event, and the run's entry still is: the split's next delivery mends that."""
     fleet = fleets(split_bytes=1000)
     run_id, messages = planned(fleet)
     for message in messages[:-1]:
@@ -240,17 +240,34 @@ def test_a_worker_that_died_behind_the_receipt_is_replaced_too(fleets) -> None:
     assert list(fleet.services.open_runs.list()) == []
 
 
-def test_lost_messages_are_sent_again_for_what_is_missing(fleets) -> None:
-    """The job's message, which the sweeper sends again, brings back the messages of the splits without a marker."""
+def test_a_job_delivered_again_sends_no_message_twice(fleets) -> None:
+    """Large files cost much: what was sent is sent again by the sweeper alone, or if the sending was cut short."""
     fleet = fleets(split_bytes=1000)
     run_id, messages = planned(fleet)
-    accept_split(messages[1], fleet.services)
     plan = Plans(fleet.services.blobs, "runs").find(run_id)
     assert plan
+    assert accept_message(plan.run.job.to_json(), fleet.services) is None
+    assert fleet.services.queues.sent("scoring-splits") == messages
+    accept_split(messages[1], fleet.services)
+    fleet.services.blobs.delete(BlobPath("runs", f"{run_id}/sent.json"))
     assert accept_message(plan.run.job.to_json(), fleet.services) is None
     sent = fleet.services.queues.sent("scoring-splits")[len(messages) :]
     assert sent == [message for message in messages if message != messages[1]]
     assert fleet.work().status == "succeeded"
+
+
+def test_the_job_of_a_run_that_was_given_up_may_be_sent_again(fleets) -> None:
+    """Its splits that are not scored get their messages, and it ends under the same run id."""
+    fleet = fleets(split_bytes=1000)
+    run_id, messages = planned(fleet)
+    plan = Plans(fleet.services.blobs, "runs").find(run_id)
+    assert plan
+    accept_split(messages[0], fleet.services)
+    give_up_split(messages[1], fleet.services)
+    fleet.services.queues.send("scoring-jobs", plan.run.job.to_json())
+    receipt = fleet.work()
+    assert (receipt.run_id, receipt.status) == (run_id, "succeeded")
+    assert fleet.delivered["scoring-splits"] == 2 * len(messages) - 1
 
 
 def test_a_cancelled_run_is_left_by_its_splits(fleets) -> None:

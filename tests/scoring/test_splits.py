@@ -15,6 +15,7 @@ from errors import StorageUnavailableError
 from model_store.registry import Registry
 from scoring.intake import accept_message
 from scoring.pipeline import begin
+from scoring.runs import describe_run
 from scoring.services import Services
 from scoring.splits.markers import Markers
 from scoring.splits.plan import Plans
@@ -84,16 +85,16 @@ def test_a_run_in_splits_can_be_asked_for(fleets) -> None:
     job = fleet.drop("a.csv", ROWS)
     accept_message(job.to_json(), fleet.services)
     run_id = begin(job, fleet.services).id
-    status = fleet.services.receipts.status(run_id)
+    status = describe_run(run_id, fleet.services)
     assert (status["status"], status["scan"]["done"]) == ("running", False)
     while not (messages := fleet.services.queues.sent("scoring-splits")):
         for accept, message in fleet.messages():
             accept(message, fleet.services)
     for message in messages[:3]:
         accept_split(message, fleet.services)
-    status = fleet.services.receipts.status(run_id)
+    status = describe_run(run_id, fleet.services)
     assert (status["status"], status["model"]["version"]) == ("running", 1)
-    assert status["progress"] == {"splits": len(messages), "splits_done": 3}
+    assert status["splits"] == {"all": len(messages), "done": 3}
 
 
 @pytest.mark.parametrize("block_bytes", [64, 700])
