@@ -8,12 +8,13 @@ from urllib.parse import quote
 
 import pytest
 
+from errors import StorageUnavailableError
 from scoring.blob_events import BLOB_CREATED
 from scoring.intake import accept_file, accept_message, accept_poisoned_blob, give_up
 from scoring.runs import list_runs
 from scoring.terminal import summary
 from settings import Connection
-from storage import BlobPath
+from storage import BlobPath, QueueStore
 from tests.scoring.test_csv import GOOD
 from tests.scoring.test_pipeline import interrupt
 
@@ -208,6 +209,33 @@ def test_each_event_of_an_array_gets_its_job(told) -> None:
         ]
     [run] = list_runs(told)
     assert (run.status, run.input, run.error) == ("failed", "incoming/loose.csv", "name_invalid")
+
+
+def test_an_array_of_events_that_fails_half_way_is_done_again(told) -> None:
+    """What was queued before the fault is queued once more: the same jobs, and so the same runs."""
+    etags = [told.blobs.write(BlobPath("incoming", f"churn/{name}.csv"), GOOD) for name in "ab"]
+    body = json.dumps([event(f"churn/{name}.csv", etag) for name, etag in zip("ab", etags, strict=True)])
+    queues = SendsOnce(told.queues)
+    with pytest.raises(StorageUnavailableError):
+        accept_message(body, replace(told, queues=queues))
+    accept_message(body, told)
+    receipts = [accept_message(body, told) for body in queued(told)]
+    assert len(receipts) == 3
+    assert {receipt.run_id for receipt in receipts} == {run.run_id for run in list_runs(told)}
+    assert [run.status for run in list_runs(told)] == ["succeeded", "succeeded"]
+
+
+class SendsOnce:
+    """A queue store that can send one message."""
+
+    def __init__(self, real: QueueStore) -> None:
+        self._real, self._sent = real, 0
+
+    def send(self, queue: str, body: str) -> None:
+        self._sent += 1
+        if self._sent > 1:
+            raise StorageUnavailableError("try again")
+        self._real.send(queue, body)
 
 
 def test_no_event_of_an_array_acts_if_one_is_not_understood(told) -> None:
