@@ -45,6 +45,16 @@ def test_a_slice_is_answered_as_its_own_rows(model, rows):
     assert model.predict(batch.slice(123, 45)).equals(model.predict(batch).slice(123, 45))
 
 
+def test_a_row_is_answered_the_same_wherever_it_stands(model, rows):
+    """Its neighbours, and how many there are, change no digit: a file may be cut anywhere."""
+    batch = rows(1500)
+    whole = model.predict(batch)
+    for size in (1, 3, 17):
+        starts = range(0, 1500, size)
+        parts = [model.predict(batch.slice(start, size)) for start in starts]
+        assert pa.Table.from_batches(parts).combine_chunks().to_batches()[0].equals(whole)
+
+
 def test_threads_share_a_model(model, rows):
     """Calls at the same time do not mix their rows."""
     batches = [rows(700).slice(start, 100) for start in range(0, 700, 100)]
