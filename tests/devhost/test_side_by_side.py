@@ -46,11 +46,12 @@ def test_two_hosts_share_the_work(storage, start):
 
 def test_a_host_takes_over_from_a_killed_one(storage, start):
     """What a killed host had in work, another that runs beside it does when the lease ends."""
-    first = start().ready()
-    storage.work.send_message("sleep 2")
-    wait_until(lambda: storage.told("begun"), "call")
-    start().ready()
-    first.end(signal.SIGKILL)
+    hosts = [start().ready(), start().ready()]
+    storage.work.send_message("sleep 3")
+    calling = "Executing 'Functions.work'"
+    busy = wait_until(lambda: next((each for each in hosts if calling in each.output), None), "call")
+    wait_until(lambda: storage.told("begun"), "beginning")
+    busy.end(signal.SIGKILL)
     (done,) = wait_until(lambda: storage.told("done"), "second try")
     assert done["dequeue_count"] == 2
 
