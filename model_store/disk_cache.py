@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from errors import PackageInvalidError
+from errors import PackageInvalidError, StorageUnavailableError
 from model_store.model import Model
 from model_store.registry import ModelVersion, Registry
 
@@ -31,8 +31,17 @@ class DiskCache:
     def open(self, version: ModelVersion) -> Model:
         """Open a version from the disk, fetching it if it is not there, or not sound.
 
-        Errors as Registry.fetch and Model.open.
+        Errors as Registry.fetch and Model.open; StorageUnavailableError for a disk that is full, or cannot be used.
         """
+        try:
+            return self._open(version)
+        except OSError as error:
+            raise StorageUnavailableError(
+                f"packages cannot be kept in {self._folder} ({error.strerror}): make room there, or set "
+                "DROPSCORE_CACHE to another folder"
+            ) from error
+
+    def _open(self, version: ModelVersion) -> Model:
         place = self._folder / version.digest
         if place.is_dir():
             try:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from errors import ModelNotFoundError
+from errors import ModelNotFoundError, StorageUnavailableError
 from model_store.cache import ModelCache
 from model_store.disk_cache import DiskCache
 from model_store.packages import GRAPH, read_package
@@ -97,3 +97,12 @@ def test_a_package_of_the_cache_is_a_package(registry, versions, folder, package
     """It is what was registered, byte for byte."""
     DiskCache(registry, folder, 10**9).open(versions[0])
     assert read_package(folder / versions[0].digest) == read_package(packages())
+
+
+def test_a_cache_that_cannot_be_written_is_a_passing_fault(registry, versions, tmp_path):
+    """Where packages cannot be kept, a later try may find room; the message says what to do."""
+    folder = tmp_path / "no-folder"
+    folder.write_bytes(b"")
+    with pytest.raises(StorageUnavailableError, match="make room there, or set DROPSCORE_CACHE") as caught:
+        DiskCache(registry, folder, 2**30).open(versions[0])
+    assert caught.value.retryable
