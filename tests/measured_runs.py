@@ -40,6 +40,8 @@ class Measured:
     seconds: float
     staged: int
     """Bytes of results and rejects."""
+    peak: int
+    """Bytes of the process's peak RSS, all that it took."""
 
 
 class MeasuredRuns:
@@ -122,8 +124,8 @@ def _serve(parent: Connection) -> None:
                     code, message = receipt.error["code"], receipt.error["message"]
             except DropscoreError as error:
                 code, message, rows = f"raised {error.code}", error.message, {}
-            seconds, grown = time.perf_counter() - began, _peak() - before
-            parent.send(Measured(code, message, rows, grown, seconds, store.bytes))
+            seconds, peak = time.perf_counter() - began, _peak()
+            parent.send(Measured(code, message, rows, peak - before, seconds, store.bytes, peak))
             del content
     engine.close()
 

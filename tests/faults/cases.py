@@ -37,6 +37,10 @@ class Kind:
 
     name: str
     make: Callable[[Lab, Random], list[Case]]
+    quick: int = 12
+    """Cases that are tried if in a hurry; none for a kind that takes minutes."""
+    tested: int = 3
+    """Cases that are tried by the tests."""
 
 
 @dataclass
