@@ -47,7 +47,8 @@ class Measured:
 class MeasuredRuns:
     """The process. It is started by the first file, and again after one that it died of."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self._process: multiprocessing.process.BaseProcess | None = None
         self._conn: Connection | None = None
 
@@ -68,10 +69,10 @@ class MeasuredRuns:
         assert self._conn is not None
         assert self._process is not None
         self._conn.send((name, content, options))
-        if not self._conn.poll(PATIENCE):
+        if not self._conn.poll(self._patience):
             self.__exit__()
             self._conn = None
-            raise AssertionError(f"{name} is not scored after {PATIENCE} seconds")
+            raise AssertionError(f"{name} is not scored after {self._patience} seconds")
         try:
             answer = self._conn.recv()
         except EOFError:

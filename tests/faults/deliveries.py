@@ -1,6 +1,6 @@
 """Messages that come more often than they were sent, in another order, or to many workers at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import permutations
 from random import Random
@@ -8,7 +8,7 @@ from random import Random
 from tests.faults.cases import Case, Kind, Outcome, conclude
 from tests.faults.invariants import Promise
 from tests.faults.lab import Backend, Lab
-from tests.faults.scenes import PLAIN, Scene, rows
+from tests.faults.scenes import PLAIN, SPLIT, TABLE, Scene, rows
 from tests.faults.watcher import Watcher
 
 PROCESSES, THREADS = 4, 8
@@ -42,6 +42,27 @@ def crowded(lab: Lab, scene: Scene, backend: Backend) -> Outcome:
     return conclude(site, watched, Promise([whole], [whole], {etag: {"succeeded"}}, input=scene.content))
 
 
+def crowded_split(lab: Lab, scene: Scene, backend: Backend) -> Outcome:
+    """Deliver the message of one split to 32 workers at once."""
+    site = lab.open(scene, backend)
+    whole = lab.whole(scene, scene.content)
+    etag, body = site.drop(scene.content)
+    site.send(body)
+    queues, splits = site.storage.queues, site.settings.splits_queue
+    with Watcher(site) as watched:
+        site.run(site.task(only=[site.settings.jobs_queue]))
+        first, *others = queues.receive(splits, limit=32)
+        for message in (first, *others):
+            queues.delete(splits, message)
+        for _ in range(PROCESSES * THREADS):
+            queues.send(splits, first.body)
+        site.run(*(site.task(threads=THREADS) for _ in range(PROCESSES)))
+        for message in others:
+            queues.send(splits, message.body)
+        site.run(site.task(sweep=True))
+    return conclude(site, watched, Promise([whole], [whole], {etag: {"succeeded"}}, input=scene.content))
+
+
 def reordered(lab: Lab, scene: Scene, order: Sequence[int]) -> Outcome:
     """Drop three versions of a file, then deliver their messages, some of them often, in that order."""
     site = lab.open(scene)
@@ -57,7 +78,7 @@ def reordered(lab: Lab, scene: Scene, order: Sequence[int]) -> Outcome:
     return conclude(site, watched, Promise(wholes, wholes[2:], statuses, input=versions[2]))
 
 
-def repeats(scene: Scene) -> Kind:
+def repeats(scene: Scene, tested: int = 0) -> Kind:
     """Return the kind: each message twice and ten times, to one worker and to two."""
 
     def make(lab: Lab, _random: Random) -> list[Case]:
@@ -71,7 +92,7 @@ def repeats(scene: Scene) -> Kind:
             for workers in (1, 2)
         ]
 
-    return Kind(f"delivered 2 and 10 times: {scene.name}", make)
+    return Kind(f"delivered 2 and 10 times: {scene.name}", make, tested=tested)
 
 
 def orders(scene: Scene) -> Kind:
@@ -88,18 +109,28 @@ def orders(scene: Scene) -> Kind:
     return Kind(f"reordered versions: {scene.name}", make)
 
 
-def crowds(scene: Scene) -> Kind:
+def crowds(scene: Scene, crowd: Callable[[Lab, Scene, Backend], Outcome], what: str, tested: int = 0) -> Kind:
     """Return the kind: 32 workers, a few times."""
 
     def make(lab: Lab, _random: Random) -> list[Case]:
         backends: list[Backend] = ["azurite", "folder"]
         return [
-            Case(f"crowd {number}, {backend}", partial(crowded, lab, scene, backend))
+            Case(f"crowd {number}, {backend}", partial(crowd, lab, scene, backend))
             for number in range(CROWDS // 2)
             for backend in backends
         ]
 
-    return Kind(f"{PROCESSES * THREADS} workers at once: {scene.name}", make)
+    return Kind(f"{PROCESSES * THREADS} workers on one {what}: {scene.name}", make, tested=tested)
 
 
-KINDS = [repeats(PLAIN), orders(PLAIN), crowds(PLAIN)]
+KINDS = [
+    repeats(PLAIN, tested=1),
+    repeats(SPLIT),
+    repeats(TABLE),
+    orders(PLAIN),
+    orders(SPLIT),
+    crowds(PLAIN, crowded, "job"),
+    crowds(SPLIT, crowded, "job"),
+    crowds(SPLIT, crowded_split, "split", tested=1),
+    crowds(TABLE, crowded_split, "split"),
+]

@@ -11,7 +11,7 @@ from scoring.receipt import Receipt
 from storage import BlobPath
 from tests.faults.lab import Site, Whole
 from tests.faults.leases import waiting
-from tests.faults.recorder import digest
+from tests.faults.results import digest, read_result
 from tests.faults.watcher import Watcher
 
 
@@ -103,7 +103,9 @@ def _receipts_hold(receipts: Iterable[Receipt], watched: Watcher, promise: Promi
 
 
 def _results(site: Site, receipts: Collection[Receipt], promise: Promise) -> Iterable[str]:
-    scored, rejected = _read(site, site.result), _read(site, site.rejects)
+    scored, rejected = (
+        (read_result(site.storage.blobs, path) or ("", None))[1] for path in (site.result, site.rejects)
+    )
     if scored is None and promise.absent:
         return
     if (scored, rejected) not in [(whole.scored, whole.rejected) for whole in promise.final]:

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing.connection import wait
@@ -16,6 +17,7 @@ from typing import Any, Literal, Self
 from uuid import uuid4
 
 from devhost.azurite import Azurite
+from errors import BlobNotFoundError, ConditionFailedError
 from model_store.packaging import build_package
 from model_store.registry import Registry
 from scoring.job import Job
@@ -25,14 +27,20 @@ from settings import Settings
 from storage import BlobPath, QueueMessage, Storage
 from tests.faults.leases import give_back
 from tests.faults.recorder import read_log
+from tests.faults.results import read_result
 from tests.faults.scenes import Scene
 from tests.faults.worker import Task, open_quickly, work
 from tests.hand_model import HandModel, make_conversion
 
 Backend = Literal["azurite", "folder"]
 
-COMMON = {"DROPSCORE_THREADS": "2", "DROPSCORE_BLOCK_BYTES": "300", "DROPSCORE_MAX_RECORD_BYTES": "2000"}
-"""Settings of every case: a file of a few hundred bytes is several blocks."""
+COMMON = {
+    "DROPSCORE_THREADS": "2",
+    "DROPSCORE_BLOCK_BYTES": "300",
+    "DROPSCORE_MAX_RECORD_BYTES": "2000",
+    "DROPSCORE_SWEEP_SECONDS": "0",
+}
+"""Settings of every case: a file of two thousand bytes is several blocks, and a sweep is never too early."""
 
 NAMES = ("incoming", "scored", "rejected", "runs", "models", "jobs_queue", "splits_queue", "events_queue")
 """Settings that name containers and queues: each case has its own."""
@@ -77,13 +85,14 @@ class Lab:
             self._started.stop()
         self._folder.cleanup()
 
-    @cached_property
+    @property
     def connection_string(self) -> str:
         """Azurite's."""
-        if self._given is None:
-            self._started = Azurite.on_free_ports().start()
-            self._given = self._started.connection_string
-        return self._given
+        with self._lock:  # of several threads, one starts it
+            if self._given is None:
+                self._started = Azurite.on_free_ports().start()
+                self._given = self._started.connection_string
+            return self._given
 
     def package(self, bias: float = -2.0) -> Path:
         """Return the package of the hand-made model with that bias."""
@@ -112,11 +121,12 @@ class Lab:
             receipt = run_job(Job.for_dropped(path), services)
             services.engine.close()
             assert receipt.output, receipt.error
-            return Whole(
-                services.blobs.read(BlobPath.parse(receipt.output)),
-                services.blobs.read(BlobPath.parse(receipt.rejects)) if receipt.rejects else None,
-                receipt.rows,
+            scored, rejected = (
+                place and read_result(services.blobs, BlobPath.parse(place))
+                for place in (receipt.output, receipt.rejects)
             )
+            assert scored
+            return Whole(scored[1], rejected[1] if rejected else None, receipt.rows)
 
     def open(self, scene: Scene, backend: Backend = "azurite", *, biases: Sequence[float] = (-2.0,)) -> "Site":
         """Make a place for one case: storage of its own with the models, and nothing else in it yet.
@@ -226,10 +236,10 @@ class Site:
         self.logs.append(log)
         return Task(what.pop("environment", self.environment), log, (self.result, self.rejects), **what)
 
-    def run(self, *tasks: Task) -> list[int]:
+    def run(self, *tasks: Task, lose: bool = False) -> list[int]:
         """Run workers at once until all have ended, and return their exit codes; -9 for one that was killed.
 
-        What a killed one had in hand is given back as soon as it is dead.
+        What a killed one had in hand is given back as soon as it is dead; or, to `lose` it, deleted.
         """
         started = {process.sentinel: (process, task) for process, task in ((self.lab.start(t), t) for t in tasks)}
         running, deadline = set(started), time.monotonic() + PATIENCE
@@ -244,15 +254,20 @@ class Site:
                 process, task = started[sentinel]
                 process.join()
                 if process.exitcode:
-                    self._give_back(task)
+                    self._release(task, lose=lose)
                 running.discard(sentinel)
         return [process.exitcode for process, _ in started.values()]
 
-    def _give_back(self, task: Task) -> None:
+    def _release(self, task: Task, *, lose: bool) -> None:
         for line in read_log(task.log):
             if "delivered" in line:
-                identity, receipt, times = line["message"]
-                give_back(self.storage, line["delivered"], QueueMessage(identity, "", receipt, times))
+                queue, (identity, receipt, times) = line["delivered"], line["message"]
+                message = QueueMessage(identity, "", receipt, times)
+                if lose:
+                    with suppress(BlobNotFoundError, ConditionFailedError):  # it was deleted in time
+                        self.storage.queues.delete(queue, message)
+                else:
+                    give_back(self.storage, queue, message)
 
     def read_logs(self) -> list[dict[str, Any]]:
         """Return what all workers wrote down, one after the other."""

@@ -9,11 +9,11 @@ from tests.faults.cases import Case, Kind, Outcome, conclude
 from tests.faults.invariants import Promise
 from tests.faults.lab import Lab, Site
 from tests.faults.network import Fault, Network, Once, Storm, Weather, fair
-from tests.faults.scenes import PLAIN, Scene
+from tests.faults.scenes import PLAIN, SPLIT, Scene
 from tests.faults.watcher import Watcher
 from tests.faults.worker import QUICK, Task
 
-STORMS = 1000
+STORMS = 500  # for each scene
 CHANCE = 0.1
 
 
@@ -55,7 +55,7 @@ def disturbed(lab: Lab, scene: Scene, weather: Weather, retry_after: int) -> Out
     return outcome
 
 
-def outages(scene: Scene, *, lasting: bool) -> Kind:
+def outages(scene: Scene, *, lasting: bool, tested: int = 0) -> Kind:
     """Return the kind: a case for each fault at each request, once, or as often as the client asks."""
     times = QUICK.total + 1 if lasting else 1
 
@@ -66,17 +66,24 @@ def outages(scene: Scene, *, lasting: bool) -> Kind:
             for fault in Fault
         ]
 
-    return Kind(f"storage fault{', lasting' if lasting else ''}: {scene.name}", make)
+    return Kind(f"storage fault{', lasting' if lasting else ''}: {scene.name}", make, tested=tested)
 
 
-def storms(scene: Scene) -> Kind:
+def storms(scene: Scene, tested: int = 0) -> Kind:
     """Return the kind: runs of which each request may fail, in any way."""
 
     def make(lab: Lab, random: Random) -> list[Case]:
         seeds = [random.randrange(2**32) for _ in range(STORMS)]
         return [Case(f"storm {seed}", partial(disturbed, lab, scene, Storm(seed, CHANCE), 0)) for seed in seeds]
 
-    return Kind(f"storage faults, p = {CHANCE}: {scene.name}", make)
+    return Kind(f"storage faults, p = {CHANCE}: {scene.name}", make, tested=tested)
 
 
-KINDS = [outages(PLAIN, lasting=False), outages(PLAIN, lasting=True), storms(PLAIN)]
+KINDS = [
+    outages(PLAIN, lasting=False, tested=2),
+    outages(PLAIN, lasting=True, tested=1),
+    outages(SPLIT, lasting=False),
+    outages(SPLIT, lasting=True),
+    storms(PLAIN, tested=1),
+    storms(SPLIT, tested=1),
+]

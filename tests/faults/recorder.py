@@ -1,6 +1,5 @@
 """A worker's storage, call by call: numbered, written down, and struck at one of them."""
 
-import hashlib
 import json
 import os
 import signal
@@ -10,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from errors import BlobNotFoundError
 from storage import BlobPath, Storage
+from tests.faults.results import digest, read_result
 
 Answer = TypeVar("Answer")
 
@@ -78,11 +77,8 @@ class Recorder:
     def look(self) -> None:
         """Read the results as anybody may at this moment, and write down what was there."""
         for path in self._looks:
-            try:
-                etag, data = self._direct.blobs.poll(path) or ("", b"")
-            except BlobNotFoundError:
-                continue
-            self.note(seen=str(path), etag=etag, digest=digest(data))
+            if found := read_result(self._direct.blobs, path):
+                self.note(seen=str(path), etag=found[0], digest=digest(found[1]))
 
     def _hit(self, number: int, *, after: bool) -> None:
         if self._strike and (self._strike.call, self._strike.after) == (number, after):
@@ -108,11 +104,6 @@ class _Recorded:
             return self._recorder.call(name, subject, work)
 
         return call
-
-
-def digest(data: bytes) -> str:
-    """Return what a version of a result is known by."""
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def read_log(log: Path) -> list[dict[str, Any]]:

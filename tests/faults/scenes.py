@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from scoring.job import Job
 from storage import BlobPath
@@ -20,11 +24,6 @@ class Scene:
     newer: bytes
     settings: Mapping[str, str] = field(default_factory=dict)
     """DROPSCORE_* without the prefix, beside those that all scenes have."""
-
-    @property
-    def rows(self) -> int:
-        """How many rows the file has."""
-        return self.content.count(b"\n") - 1
 
     def path(self, container: str) -> BlobPath:
         """Return where the file is dropped."""
@@ -45,5 +44,26 @@ def rows(count: int, first: int = 0) -> bytes:
     return HEADER + b"".join(lines)
 
 
+def table(count: int, first: int = 0) -> bytes:
+    """Return a Parquet file in row groups of 20; every twentieth row, and the first, is a reject."""
+    numbers = range(first, first + count)
+    columns = {
+        "id": pa.array(numbers, pa.int64()),
+        "age": pa.array([20.0 + i % 50 for i in numbers]),
+        "visits": pa.array([None if i % 20 == 0 else i % 7 for i in numbers], pa.int64()),
+        "member": pa.array([i % 2 == 0 for i in numbers]),
+        "plan": pa.array([PLANS[i % 4].decode() or None for i in numbers]),
+    }
+    sink = BytesIO()
+    pq.write_table(pa.table(columns), sink, row_group_size=20)
+    return sink.getvalue()
+
+
 PLAIN = Scene("plain", "a.csv", rows(60), rows(50, first=1000))
 """Five blocks of result, one of rejects."""
+
+SPLIT = Scene("split", "s.csv", rows(100), rows(80, first=1000), {"SPLIT_BYTES": "800"})
+"""Three splits of some blocks each."""
+
+TABLE = Scene("split Parquet", "t.parquet", table(60), table(40, first=1000), {"SPLIT_ROWS": "20"})
+"""Three splits of a row group each, which become three files."""

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from errors import BlobNotFoundError
 from scoring.receipt import Receipt
 from storage import BlobPath
 from tests.faults.lab import Site
-from tests.faults.recorder import digest
+from tests.faults.results import digest, read_result
 
 PAUSE = 0.05  # seconds between two looks: Azurite has one core, and workers look at each step themselves
 
@@ -65,9 +64,6 @@ class Watcher:
         return found
 
     def _look_at(self, path: BlobPath) -> bool:
-        try:
-            etag, data = self.site.storage.blobs.poll(path) or ("", b"")
-        except BlobNotFoundError:
-            return False
-        self.seen[str(path), etag] = digest(data)
-        return True
+        if found := read_result(self.site.storage.blobs, path):
+            self.seen[str(path), found[0]] = digest(found[1])
+        return found is not None
