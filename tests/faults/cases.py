@@ -40,6 +40,8 @@ class Kind:
     make: Callable[[Lab, Random], list[Case]]
     quick: int = 12
     """Cases that are tried if in a hurry; none for a kind that takes minutes."""
+    at_once: int = AT_ONCE
+    """Cases that are tried at the same time."""
     tested: int = 0
     """Cases that are tried by the tests."""
 
@@ -61,7 +63,7 @@ def try_kind(kind: Kind, lab: Lab, *, most: int | None = None, seed: int = 1) ->
     cases = kind.make(lab, random)
     if most is not None and most < len(cases):
         cases = random.sample(cases, most)
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    with ThreadPoolExecutor(kind.at_once) as threads:
         for case, outcome in threads.map(_tried, cases):
             row.cases += 1
             row.runs += outcome.runs

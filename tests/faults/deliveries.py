@@ -120,7 +120,7 @@ def crowds(scene: Scene, crowd: Callable[[Lab, Scene, Backend], Outcome], what: 
             for backend in backends
         ]
 
-    return Kind(f"{PROCESSES * THREADS} workers on one {what}: {scene.name}", make, tested=tested)
+    return Kind(f"{PROCESSES * THREADS} workers on one {what}: {scene.name}", make, at_once=1, tested=tested)
 
 
 KINDS = [

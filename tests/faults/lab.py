@@ -29,7 +29,7 @@ from tests.faults.leases import give_back
 from tests.faults.recorder import read_log
 from tests.faults.results import read_result
 from tests.faults.scenes import Scene
-from tests.faults.worker import Task, open_quickly, work
+from tests.faults.worker import Task, connect, work
 from tests.hand_model import HandModel, make_conversion
 
 Backend = Literal["azurite", "folder"]
@@ -197,7 +197,7 @@ class Site:
     @cached_property
     def storage(self) -> Storage:
         """The storage itself, without any disturbance."""
-        return open_quickly(self.settings)
+        return connect(self.settings)
 
     @property
     def queues(self) -> list[str]:

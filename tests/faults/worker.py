@@ -31,9 +31,10 @@ MOST_DELIVERIES: int = json.loads((Path(__file__).parents[2] / "host.json").read
     "queues"
 ]["maxDequeueCount"]
 QUICK = RetryOptions(total=3, first_wait=0.01, base=0.01, longest_wait=2, answer_timeout=0.7)
-"""Retries as in production, but for their patience."""
+"""Retries as in production, but for their patience: for a network that fails on purpose."""
 
-IDLE = 0.02  # seconds between two looks into empty queues
+PATIENT = RetryOptions(first_wait=0.1, answer_timeout=30)
+IDLE = 0.02, 0.5  # seconds between two looks into empty queues: at first, and at most
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ def work(task: Task) -> None:
     """Do all there is to do, then end; the entry of a worker's process."""
     os.environ.update(task.environment)  # this process is new, and the app reads it next
     logging.getLogger().addHandler(logging.NullHandler())  # what is logged is not what is tested
-    storage = open_quickly(Settings.load({**os.environ, **task.direct}))
-    recorder = Recorder(open_quickly(Settings.load()), storage, task.log, looks=task.looks, strike=task.strike)
+    storage = connect(Settings.load({**os.environ, **task.direct}))
+    ours = connect(Settings.load(), QUICK if task.direct else PATIENT)
+    recorder = Recorder(ours, storage, task.log, looks=task.looks, strike=task.strike)
     seen = task.sabotage(recorder.recorded) if task.sabotage else recorder.recorded
     scoring.services.open_storage = lambda _settings: seen
     host = Host(storage, recorder, task)
@@ -81,12 +83,12 @@ def work(task: Task) -> None:
     os._exit(0)  # the app's idle threads need no farewell
 
 
-def open_quickly(settings: Settings) -> Storage:
-    """Return the storage that the settings name, with little patience."""
+def connect(settings: Settings, retries: RetryOptions = PATIENT) -> Storage:
+    """Return the storage that the settings name."""
     if settings.folder:
         return open_storage(settings)
     connection = settings.storage
-    return Storage(AzureBlobStore(connection, retries=QUICK), AzureQueueStore(connection, retries=QUICK))
+    return Storage(AzureBlobStore(connection, retries=retries), AzureQueueStore(connection, retries=retries))
 
 
 class Host:
@@ -129,19 +131,21 @@ class Host:
                 self._failed(error)
 
     def _deliver_all(self) -> None:
+        pause = IDLE[0]
         while True:
-            messages = []
-            for queue, called in self._queues.items():
-                try:
-                    messages = self._storage.queues.receive(queue, lease=LEASE)
-                except StorageUnavailableError:
-                    continue  # the host asks again
-                for message in messages:
-                    self._deliver(queue, called, message)
-            if not messages:
-                if not any(waiting(self._storage, queue) for queue in self._queues):
-                    return
-                time.sleep(IDLE)
+            counts = {queue: waiting(self._storage, queue) for queue in self._queues}
+            delivered = 0
+            for queue in (queue for queue, count in counts.items() if count):
+                for message in self._storage.queues.receive(queue, lease=LEASE):
+                    self._deliver(queue, self._queues[queue], message)
+                    delivered += 1
+            if delivered:
+                pause = IDLE[0]
+            elif any(counts.values()):  # others have them
+                time.sleep(pause)
+                pause = min(2 * pause, IDLE[1])
+            else:
+                return
 
     def _deliver(self, queue: str, called: Callable[[Any], None], message: QueueMessage) -> None:
         self._recorder.note(delivered=queue, message=[message.id, message.receipt, message.dequeue_count])
