@@ -7,7 +7,7 @@ from random import Random
 
 from tests.faults.cases import Case, Kind, Outcome, conclude
 from tests.faults.invariants import Promise
-from tests.faults.lab import Backend, Lab
+from tests.faults.lab import BACKENDS, Backend, Lab
 from tests.faults.scenes import PLAIN, SPLIT, TABLE, Scene, rows
 from tests.faults.watcher import Watcher
 
@@ -87,7 +87,7 @@ def repeats(scene: Scene, tested: int = 0) -> Kind:
                 f"{times} times, {workers} workers, {backend}",
                 partial(repeated, lab, scene, backend, times, workers),
             )
-            for backend in ("azurite", "folder")
+            for backend in BACKENDS
             for times in (2, 10)
             for workers in (1, 2)
         ]
@@ -113,11 +113,10 @@ def crowds(scene: Scene, crowd: Callable[[Lab, Scene, Backend], Outcome], what: 
     """Return the kind: 32 workers, a few times."""
 
     def make(lab: Lab, _random: Random) -> list[Case]:
-        backends: list[Backend] = ["azurite", "folder"]
         return [
             Case(f"crowd {number}, {backend}", partial(crowd, lab, scene, backend))
             for number in range(CROWDS // 2)
-            for backend in backends
+            for backend in BACKENDS
         ]
 
     return Kind(f"{PROCESSES * THREADS} workers on one {what}: {scene.name}", make, at_once=1, tested=tested)

@@ -5,10 +5,13 @@ from random import Random
 
 from tests.faults.cases import Case, Kind, Outcome, conclude
 from tests.faults.invariants import Promise
-from tests.faults.lab import Backend, Lab
+from tests.faults.lab import BACKENDS, Backend, Lab
 from tests.faults.recorder import Strike
 from tests.faults.scenes import PLAIN, SPLIT, TABLE, Scene
 from tests.faults.watcher import Watcher
+
+ROUNDS = 3
+DOOMS = 50
 
 
 def killed(lab: Lab, scene: Scene, backend: Backend, strike: Strike, rivals: int = 0) -> Outcome:
@@ -37,6 +40,30 @@ def lost(lab: Lab, scene: Scene, strike: Strike) -> Outcome:
         site.run(site.task(sweep=True, again=[(site.settings.jobs_queue, body)]))
     promise = Promise([whole], [whole], {etag: {"succeeded"}}, input=scene.content)
     return conclude(site, watched, promise, strike)
+
+
+def doomed(lab: Lab, scene: Scene, backend: Backend, seed: int) -> Outcome:
+    """Kill two workers again and again, whatever they are doing, with sweeps in between."""
+    random = Random(seed)  # noqa: S311  # the same for the same seed
+    site = lab.open(scene, backend)
+    whole = lab.whole(scene, scene.content)
+    etag, body = site.drop(scene.content)
+    site.send(body)
+    with Watcher(site) as watched:
+        for _ in range(ROUNDS):
+            site.run(*(site.task(doom=random.uniform(0.05, 0.8), sweep=True) for _ in range(2)))
+        site.run(site.task(sweep=True, again=[(site.settings.jobs_queue, body)]))
+    return conclude(site, watched, Promise([whole], [whole], {etag: {"succeeded"}}, input=scene.content))
+
+
+def dooms(scene: Scene, backend: Backend) -> Kind:
+    """Return the kind: kills at random moments, and so in the middle of calls, too."""
+
+    def make(lab: Lab, random: Random) -> list[Case]:
+        seeds = [random.randrange(2**32) for _ in range(DOOMS)]
+        return [Case(f"seed {seed}", partial(doomed, lab, scene, backend, seed)) for seed in seeds]
+
+    return Kind(f"kill at random moments: {scene.name}, {backend}", make)
 
 
 def losses(scene: Scene, tested: int = 0) -> Kind:
@@ -74,4 +101,5 @@ KINDS = [
     kills(TABLE, "azurite", tested=1),
     kills(TABLE, "azurite", rivals=1),
     losses(TABLE),
+    *(dooms(scene, backend) for scene in (PLAIN, SPLIT, TABLE) for backend in BACKENDS),
 ]

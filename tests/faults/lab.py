@@ -33,6 +33,7 @@ from tests.faults.worker import Task, connect, work
 from tests.hand_model import HandModel, make_conversion
 
 Backend = Literal["azurite", "folder"]
+BACKENDS: tuple[Backend, ...] = ("azurite", "folder")
 
 COMMON = {
     "DROPSCORE_THREADS": "2",

@@ -25,7 +25,7 @@ from storage import BlobPath, QueueMessage, Storage, open_storage
 from storage.azure import AzureBlobStore, AzureQueueStore
 from storage.azure_client import RetryOptions
 from tests.faults.leases import LEASE, give_back, waiting
-from tests.faults.recorder import Recorder, Strike
+from tests.faults.recorder import Recorder, Strike, kill
 
 MOST_DELIVERIES: int = json.loads((Path(__file__).parents[2] / "host.json").read_text("utf-8"))["extensions"][
     "queues"
@@ -46,6 +46,8 @@ class Task:
     looks: Sequence[BlobPath] = ()
     """Results to look at after each call that could change one."""
     strike: Strike | None = None
+    doom: float | None = None
+    """Seconds until it is killed, whatever it is doing."""
     again: Sequence[tuple[str, str]] = ()
     """Messages (queue, body) to send when everything is done: late deliveries, which must change nothing."""
     sweep: bool = False
@@ -71,6 +73,8 @@ def work(task: Task) -> None:
     recorder = Recorder(ours, storage, task.log, looks=task.looks, strike=task.strike)
     seen = task.sabotage(recorder.recorded) if task.sabotage else recorder.recorded
     scoring.services.open_storage = lambda _settings: seen
+    if task.doom is not None:
+        threading.Timer(task.doom, kill, [storage]).start()
     host = Host(storage, recorder, task)
     host.drain(task.threads)
     if task.sweep:
