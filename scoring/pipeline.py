@@ -19,6 +19,8 @@ from errors import (
     ModelError,
     ModelNotFoundError,
     RunEndedError,
+    StorageDeniedError,
+    StorageError,
     SupersededError,
     ThresholdExceededError,
 )
@@ -131,7 +133,7 @@ def conclude(
         error = ending_of(fault, run)
         if error is None:
             raise
-    if error and error.code != SupersededError.code:
+    if error and not isinstance(error, SupersededError | StorageDeniedError):  # the last cannot see what is current
         _clear(error, scored, rejected)
     receipt = write_up(
         run,
@@ -153,7 +155,9 @@ def ending_of(fault: DropscoreError, run: Run) -> DropscoreError | None:
         return superseded(run)  # a read found another version of the input
     if isinstance(fault, BlobNotFoundError) and fault.file == str(run.job.input):
         return superseded(run) if run.input else fault
-    # Any other blob that is gone is ours, or its container is: that is not the file's fault.
+    if isinstance(fault, StorageDeniedError) and fault.file == str(run.job.input):
+        return fault
+    # Any other blob that is gone or denied is ours, or its container is: that is not the file's fault.
     return fault if isinstance(fault, InputError | ModelError) else None
 
 
@@ -233,8 +237,8 @@ def _pin(job: Job, services: Services) -> Run:
         source = services.blobs.stat(job.input)
         if job.etag:
             source = replace(source, etag=job.etag)  # if that is gone, the first read will say so: superseded
-    except BlobNotFoundError:
-        log.warning(line("input_missing", input=str(job.input)))
+    except (BlobNotFoundError, StorageDeniedError) as error:
+        log.warning(line("input_missing", input=str(job.input), error=error.code))
     model: ModelVersion | None = None
     try:
         model = services.models.resolve(job.model)
@@ -249,9 +253,7 @@ def open_work(
     """Open a run's model, and return what a codec needs to score its file."""
     _format(run.job)
     if run.input is None:
-        raise BlobNotFoundError(
-            "the file is not there to be scored: it was deleted, or the job names another", file=str(run.job.input)
-        )
+        raise _absent(run, services)
     settings = services.settings
     with tally.stage("open"):
         model = services.models.load(run.model or _missing(run, services))
@@ -274,6 +276,19 @@ def open_work(
 def score_work(work: Work) -> Scored:
     """Score a file, or a split of it, as its format has it."""
     return CODECS[format_of(work.input.path.name) or "csv"](work)
+
+
+def _absent(run: Run, services: Services) -> StorageError:
+    """Return why there is no input; also where there is one by now, as the run was begun without."""
+    try:
+        services.blobs.stat(run.job.input)
+    except StorageDeniedError as denied:
+        return denied
+    except BlobNotFoundError:
+        what = "is not there to be scored: it was deleted, or the job names another"
+    else:
+        what = "was not there when the run began, and is now: replay the run"
+    return BlobNotFoundError(f"the file {what}", file=str(run.job.input))
 
 
 def _missing(run: Run, services: Services) -> NoReturn:

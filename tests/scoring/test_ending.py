@@ -7,15 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from errors import RetriesExhaustedError, RunCancelledError, RunEndedError, StorageUnavailableError
+from errors import (
+    RetriesExhaustedError,
+    RunCancelledError,
+    RunEndedError,
+    StorageDeniedError,
+    StorageUnavailableError,
+)
 from model_store.cache import ModelCache
 from model_store.registry import Registry
 from scoring.ending import end_run
-from scoring.intake import give_up
+from scoring.intake import accept_message, give_up
 from scoring.job import Job
 from scoring.open_runs import OpenRuns
 from scoring.pipeline import begin, run_here, run_job
 from scoring.receipt import write_up
+from scoring.runs import replay
 from scoring.tally import Tally
 from scoring.watch import Watch
 from storage import BlobPath
@@ -169,6 +176,41 @@ def test_a_run_that_was_interrupted_at_a_terminal_is_closed(services, fault) -> 
         run_here(JOB, stopped)
     assert names(services, "runs", "_open") == []
     assert run_here(JOB, services).status == "succeeded"
+
+
+class Locked:
+    """A blob store that lets nobody at one blob."""
+
+    def __init__(self, blobs, path: BlobPath, begins_with: int = 1) -> None:
+        self._blobs, self._path, self._left = blobs, path, begins_with
+
+    def __getattr__(self, name: str):
+        real = getattr(self._blobs, name)
+
+        def call(path, *arguments, **options):
+            if path == self._path:
+                self._left -= 1
+                if self._left <= 0:
+                    raise StorageDeniedError(f"{path}: access refused", file=str(path))
+            return real(path, *arguments, **options)
+
+        return call
+
+
+@pytest.mark.parametrize("begins_with", [1, 2])
+def test_an_input_that_we_may_not_read_fails_its_run(services, begins_with: int) -> None:
+    """No retry gives us the right to: the run ends at once, and is replayed when somebody has."""
+    services.blobs.write(INPUT, GOOD)
+    run_job(JOB, services)
+    services.blobs.write(INPUT, GOOD)
+    denied = replace(services, blobs=Locked(services.blobs, INPUT, begins_with))
+    receipt = run_job(JOB, denied)
+    assert receipt.error
+    assert (receipt.status, receipt.error["code"]) == ("failed", "storage_denied")
+    assert names(services, "runs", "_open") == []
+    replay(receipt.run_id, services)
+    [message] = services.queues.receive("scoring-jobs")
+    assert accept_message(message.body, services).status == "succeeded"
 
 
 def test_an_entry_of_another_run_is_left_alone(services) -> None:
