@@ -1,7 +1,7 @@
 """Runs on the command line: list them, show one, run one once more, stop one."""
 
 import json
-import sys
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, get_args
@@ -21,6 +21,9 @@ from storage.command_line import PlainCommands, Store, errors_as_text
 COLUMNS = ("run", "status", "model", "input", "rows", "rejected", "seconds", "ended")
 NUMBERS = COLUMNS[4:7]
 STATUSES = (RUNNING, *get_args(Status))
+
+_NOWHERE = logging.NullHandler()
+"""As for `score`: what log lines say is in the receipt."""
 
 app = typer.Typer(
     cls=PlainCommands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -94,6 +97,7 @@ def replay_run(run_id: RunId, as_json: AsJson = False, store: Store = None) -> N
             run = replay(run_id, services)
             typer.echo(json.dumps({"run_id": run.id, "status": "queued"}) if as_json else f"queued; run {run.id}")
             return
+        logging.getLogger("scoring").addHandler(_NOWHERE)
         receipt = run_here(next_attempt(run_id, services).job, services)
         if as_json:
             typer.echo(receipt.to_json(), nl=False)
@@ -131,9 +135,7 @@ def _print_table(runs: Iterable[Summary]) -> None:
 
     table = Table(box=None, pad_edge=False)
     for name in COLUMNS:
-        # In a terminal the input gives way: a run's id cut short is of no use.
-        wrapped = {"overflow": "fold", "ratio": 1} if name == "input" else {"no_wrap": True}
-        table.add_column(name, justify="right" if name in NUMBERS else "left", **wrapped)
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
     for run in runs:
         status = f"{run.status}: {run.error}" if run.error and run.status == "failed" else run.status
         model = f"{run.model or '-'}" + (f" ({run.version})" if run.version else "")
@@ -142,4 +144,5 @@ def _print_table(runs: Iterable[Summary]) -> None:
         cells = (run.run_id, status, model, run.input or "-", *rows, f"{run.seconds:,.1f}", ended)
         table.add_row(*map(Text, cells))
     if table.row_count:
-        Console(width=None if sys.stdout.isatty() else 2000).print(table)
+        # As wide as it needs to be: a terminal wraps lines, and an id cut short to fit in one is of no use.
+        Console(width=5000).print(table)

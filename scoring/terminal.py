@@ -93,6 +93,8 @@ def summary(receipt: Receipt, folder: str) -> str:
     lines.append(
         ("model", " ".join(str(receipt.model[key]) for key in ("name", "version") if key in receipt.model))
     )
+    if path := receipt.input.get("path"):
+        lines.append(("input", path))
     for label, place in (("result", receipt.output), ("rejects", receipt.rejects)):
         if place:
             lines.append((label, f"{folder}/{place}" if folder else place))
