@@ -17,10 +17,10 @@ from storage import BlobPath, BlobStore
 def end_run(receipt: Receipt, run: Run, services: Services) -> Receipt:
     """End a run with this receipt, unless it has ended before, and return the receipt that counts."""
     counting = services.receipts.record(receipt)
-    if counting is receipt or _is_open(run, services):
+    if counting is receipt:
         _follow_up(counting, run, services)
-    else:  # whoever ended it has done the rest
-        withdraw(counting, run, services)
+    else:
+        settle_if_open(counting, run, services)
     return counting
 
 
@@ -28,6 +28,8 @@ def settle_if_open(receipt: Receipt, run: Run, services: Services) -> None:
     """Do what is left to do for a run that has its receipt, if whoever wrote that has not come to it."""
     if _is_open(run, services):
         settle(receipt, run, services)
+    else:  # it may have been put up just after the receipt was written, and its process have died then
+        withdraw(receipt, run, services)
 
 
 def settle(receipt: Receipt, run: Run, services: Services) -> None:

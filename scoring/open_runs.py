@@ -38,8 +38,6 @@ class OpenRun:
     """Of the entry."""
     is_of_current: bool
     """Whether the job was for whichever version of its input is current: a newer one may have no other job."""
-    is_found: bool = True
-    """Whether it was there already: not so for the one who opens it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class OpenRuns:
                 if found := self._read(path):
                     return found
                 continue  # it has just been closed
-            return OpenRun(pinned(run), started, 0, etag, is_of_current, is_found=False)
+            return OpenRun(pinned(run), started, 0, etag, is_of_current)
 
     def find(self, run: Run) -> OpenRun | None:
         """Return the open run of the same job on the same version of its input as `run`; None if there is none."""

@@ -28,7 +28,7 @@ from model_store.registry import ModelVersion
 from scoring.codec import Progress, Scored, Work
 from scoring.csv.codec import CONTENT_TYPE as CSV
 from scoring.csv.codec import score_csv
-from scoring.ending import end_run, settle, withdraw
+from scoring.ending import end_run, settle, settle_if_open, withdraw
 from scoring.job import FORMATS, Job, Run, format_of
 from scoring.log_lines import Pace, line
 from scoring.open_runs import pinned
@@ -205,16 +205,20 @@ class Entered:
 def enter(job: Job, services: Services) -> Entered:
     """Begin the run of a job, or go on with the one that an earlier delivery of it has begun."""
     while True:
-        entry = services.open_runs.open(_pin(job, services))
+        run = _pin(job, services)
+        found = services.receipts.look(run.id)
+        if found and found.receipt.is_final:  # the usual end of what is delivered twice: nothing is written for it
+            settle_if_open(found.receipt, run, services)
+            return Entered(pinned(run), found)
+        entry = services.open_runs.open(run)
         entered = Entered(entry.run, services.receipts.look(entry.run.id), entry.is_of_current)
-        if entered.ended is None:
+        is_earlier = entry.run.job.attempt < job.attempt
+        # One that was given up may be tried again, but not by what was sent to take its place.
+        if entered.found is None or not (entered.ended or is_earlier):
             return entered
-        if entry.is_found:  # whoever wrote the receipt has died before the rest was done
-            settle(entered.ended, entry.run, services)
-        else:
-            withdraw(entered.ended, entry.run, services)
-            services.open_runs.close(entry.run)
-        if entry.run.job.attempt >= job.attempt:
+        # Whoever wrote the receipt has died before the rest was done, or has ended in between.
+        settle(entered.found.receipt, entry.run, services)
+        if not is_earlier:
             return entered
 
 
