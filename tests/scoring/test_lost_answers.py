@@ -186,6 +186,17 @@ def test_a_crash_before_the_event_is_made_good_by_the_next_delivery(world) -> No
     assert made.state()["open"] == []
 
 
+@pytest.mark.parametrize("job", JOBS)
+def test_a_duplicate_that_comes_after_the_end_changes_nothing(world, job: str) -> None:
+    """Not a single write, and no second event: there is only looked."""
+    made = world()
+    quiet, _ = made.process()
+    receipt = made.deliver(JOBS[job], quiet)
+    late, counter = made.process()
+    assert made.deliver(JOBS[job], late) == receipt
+    assert counter.writes == []
+
+
 def test_a_slow_twin_leaves_a_later_result_alone(world) -> None:
     """Where its run has ended and another's result has followed, a late commit looks at the receipt and stops."""
     made, other = world(), json.loads(JOBS["scored, some rejected"]) | {"keep": "none"}
