@@ -22,7 +22,6 @@ FOLDER = "_open"
 """Where the entries are in the container of runs; no run's id begins with it."""
 
 _JSON = "application/json"
-_RUN_KEY = "dropscore_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +53,7 @@ class OpenRuns:
         data = _to_json(run, started, 0, is_of_current=is_of_current)
         while True:
             try:
-                etag = self.blobs.write(
-                    path, data, if_none_match=ANY_ETAG, metadata={_RUN_KEY: run.id}, content_type=_JSON
-                )
+                etag = self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type=_JSON)
             except ConditionFailedError:
                 if found := self._read(path):
                     return found
@@ -82,13 +79,7 @@ class OpenRuns:
         """Write down that the messages of a run are sent again; False if somebody else has changed the entry."""
         data = _to_json(entry.run, entry.started, sweeps, is_of_current=entry.is_of_current)
         try:
-            self.blobs.write(
-                self._path(entry.run),
-                data,
-                if_match=entry.etag,
-                metadata={_RUN_KEY: entry.run.id},
-                content_type=_JSON,
-            )
+            self.blobs.write(self._path(entry.run), data, if_match=entry.etag, content_type=_JSON)
         except (BlobNotFoundError, ConditionFailedError):
             return False
         return True
@@ -96,7 +87,7 @@ class OpenRuns:
     def list(self) -> Iterator[Blob]:
         """Yield the entries as blobs, `read` them: most need no look, as they were written a moment ago."""
         try:
-            yield from self.blobs.list(self.container, f"{FOLDER}/", metadata=True)
+            yield from self.blobs.list(self.container, f"{FOLDER}/")
         except BlobNotFoundError:  # not even the container is there
             return
 
@@ -106,9 +97,8 @@ class OpenRuns:
 
     def find_by_id(self, run_id: str) -> OpenRun | None:
         """Return the open run of this id; None if there is none."""
-        blobs = (blob for blob in self.list() if blob.metadata.get(_RUN_KEY) == run_id)
-        found = next(filter(None, map(self.read, blobs)), None)
-        return found if found and found.run.id == run_id else None
+        entries = (self.read(blob) for blob in self.list())
+        return next((entry for entry in entries if entry and entry.run.id == run_id), None)
 
     def _read(self, path: BlobPath) -> OpenRun | None:
         try:
