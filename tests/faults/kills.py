@@ -91,9 +91,9 @@ def kills(scene: Scene, backend: Backend, rivals: int = 0, tested: int = 0) -> K
 
 KINDS = [
     kills(PLAIN, "azurite", tested=2),
-    kills(PLAIN, "folder", tested=2),
-    kills(PLAIN, "azurite", rivals=1, tested=1),
-    losses(PLAIN, tested=1),
+    kills(PLAIN, "folder", tested=1),
+    kills(PLAIN, "azurite", rivals=1),
+    losses(PLAIN),
     kills(SPLIT, "azurite", tested=2),
     kills(SPLIT, "folder"),
     kills(SPLIT, "azurite", rivals=1, tested=1),

@@ -84,6 +84,6 @@ KINDS = [
     outages(PLAIN, lasting=True, tested=1),
     outages(SPLIT, lasting=False),
     outages(SPLIT, lasting=True),
-    storms(PLAIN, tested=1),
+    storms(PLAIN),
     storms(SPLIT, tested=1),
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from scoring.receipt import Receipt
 from storage import BlobPath, Storage
 from tests.faults.results import digest, read_result
 
@@ -68,6 +69,8 @@ class Recorder:
             raise
         else:
             self.note(call=number, done=f"{name} {subject}")
+            if name == "write" and isinstance(subject, BlobPath) and subject.name.endswith("/receipt.json"):
+                self._look_at_receipt(subject)
             return answer
         finally:
             self._hit(number, after=True)
@@ -79,6 +82,10 @@ class Recorder:
         for path in self._looks:
             if found := read_result(self._direct.blobs, path):
                 self.note(seen=str(path), etag=found[0], digest=digest(found[1]))
+
+    def _look_at_receipt(self, path: BlobPath) -> None:
+        etag, data = self._direct.blobs.poll(path) or ("", b"")
+        self.note(receipt=str(path), etag=etag, is_final=Receipt.from_json(data).is_final)
 
     def _hit(self, number: int, *, after: bool) -> None:
         if self._strike and (self._strike.call, self._strike.after) == (number, after):
