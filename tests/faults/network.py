@@ -1,10 +1,12 @@
 """A network that fails: a proxy between the app and Azurite that answers some requests in its own way."""
 
+import hashlib
 import http.client
 import socket
 import struct
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -46,7 +48,7 @@ class Seen:
     number: int
     """From 1, over both services."""
     operation: str
-    """The client's own id of what it asks for: the same when it asks again."""
+    """What it asks for, all of it: the same when it is asked again."""
     what: str
     """Method and target."""
     at: float
@@ -133,14 +135,23 @@ class Network:
             thread.join()
             server.server_close()
 
-    def impatient(self) -> list[str]:
-        """Return what was asked again sooner than a busy service had wanted."""
-        found, last = [], {}
+    def impatient(self, tries: int) -> list[str]:
+        """Return what was asked again sooner than a busy service had wanted.
+
+        After so many `tries` of the same in a row, a client has given up, and who asks then is somebody else.
+        """
+        found = []
+        refused: dict[str, list[Seen]] = defaultdict(list)
         for seen in self.seen:
-            before = last.get(seen.operation)
-            if before and before.fault is Fault.BUSY and seen.at - before.at < self.retry_after:
-                found.append(f"{seen.what} came again after {seen.at - before.at:.2f} s, not {self.retry_after}")
-            last[seen.operation] = seen
+            before = refused[seen.operation]
+            if 0 < len(before) < tries and seen.at - before[-1].at < self.retry_after:
+                found.append(
+                    f"{seen.what} came again after {seen.at - before[-1].at:.2f} s, not {self.retry_after}"
+                )
+            if seen.fault is not Fault.BUSY or len(before) == tries:
+                before.clear()
+            if seen.fault is Fault.BUSY:
+                before.append(seen)
         return found
 
     def note(self, what: str, operation: str) -> Fault | None:
@@ -202,7 +213,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise ValueError(f"a request of {length} bytes is none of ours")
         body = self.rfile.read(length)
         what = f"{self.command} {self.path}"
-        fault = self.server.network.note(what, self.headers.get("x-ms-client-request-id", ""))
+        conditions = [self.headers.get(name, "") for name in ("x-ms-range", "If-Match", "If-None-Match")]
+        operation = f"{what} {conditions} {hashlib.sha256(body).hexdigest()}"
+        fault = self.server.network.note(what, operation)
         if fault in STATUSES:
             self._refuse(fault)
         elif fault is Fault.RESET_BEFORE:

@@ -49,7 +49,7 @@ def disturbed(lab: Lab, scene: Scene, weather: Weather, retry_after: int) -> Out
             site.run(task)
         site.run(site.task(sweep=True, again=[(site.settings.jobs_queue, body)]))
     outcome = conclude(site, watched, Promise([whole], [whole], {etag: {"succeeded"}}, input=scene.content))
-    outcome.violations.extend(network.impatient())
+    outcome.violations.extend(network.impatient(QUICK.total + 1))
     if isinstance(weather, Once) and not any(seen.fault for seen in network.seen):
         outcome.violations.append("the fault did not happen")
     return outcome

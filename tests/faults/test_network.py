@@ -1,0 +1,99 @@
+"""The failing network of the fault harness does what it says, and tells who did not wait."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from errors import BlobNotFoundError, StorageUnavailableError
+from settings import Connection
+from storage import BlobPath
+from storage.azure import AzureBlobStore
+from storage.azure_client import RetryOptions
+from tests.faults.network import Fault, Network, Once, Seen, Storm
+
+ONCE = RetryOptions(total=0, answer_timeout=0.5)
+"""Of a client that never asks again."""
+
+pytestmark = pytest.mark.azurite
+
+
+@pytest.fixture
+def direct(azurite: str) -> AzureBlobStore:
+    return AzureBlobStore(Connection("Direct", azurite))
+
+
+@pytest.fixture
+def path(direct: AzureBlobStore) -> Iterator[BlobPath]:
+    container = f"network-{uuid4().hex[:8]}"
+    direct.create_container(container)
+    return BlobPath(container, "a.csv")
+
+
+def client(network: Network, retries: RetryOptions) -> AzureBlobStore:
+    return AzureBlobStore(Connection("Network", network.connection_string), retries=retries)
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_fault_is_seen_by_the_client_and_some_writes_are_applied(
+    azurite: str, direct: AzureBlobStore, path: BlobPath, fault: Fault
+) -> None:
+    """The client gets an error in each case; whether its write was done depends on the fault."""
+    with Network(azurite, Once(1, fault)) as network, pytest.raises(StorageUnavailableError):
+        client(network, ONCE).write(path, b"rows")
+    assert [seen.fault for seen in network.seen] == [fault]
+    if fault in (Fault.RESET_AFTER, Fault.TIMEOUT, Fault.TRUNCATED):
+        assert direct.read(path) == b"rows"
+    else:
+        with pytest.raises(BlobNotFoundError):
+            direct.read(path)
+
+
+def test_a_download_that_is_cut_is_asked_for_again(azurite: str, direct: AzureBlobStore, path: BlobPath) -> None:
+    """Half of the body arrives; the client notices, and reads it again."""
+    direct.write(path, b"rows" * 1000)
+    with Network(azurite, Once(1, Fault.TRUNCATED)) as network:
+        assert client(network, ONCE).read(path) == b"rows" * 1000
+    assert [seen.fault for seen in network.seen] == [Fault.TRUNCATED, None]
+
+
+def test_a_lasting_fault_ends(azurite: str, direct: AzureBlobStore, path: BlobPath) -> None:
+    """What asks the same again gets the same fault so often, and then an answer."""
+    direct.write(path, b"rows")
+    with Network(azurite, Once(1, Fault.ERROR, times=2)) as network:
+        assert client(network, replace(ONCE, total=2, first_wait=0.01, base=0.01)).read(path) == b"rows"
+    assert [seen.fault for seen in network.seen] == [Fault.ERROR, Fault.ERROR, None]
+
+
+def test_the_client_waits_as_long_as_a_busy_service_asks(
+    azurite: str, direct: AzureBlobStore, path: BlobPath
+) -> None:
+    """Between a 503 with Retry-After and the next try of the same there is at least that time."""
+    direct.write(path, b"rows")
+    with Network(azurite, Once(1, Fault.BUSY), retry_after=1) as network:
+        client(network, replace(ONCE, total=1, first_wait=0.01, base=0.01)).read(path)
+    first, second = network.seen
+    assert first.operation == second.operation
+    assert second.at - first.at >= 1
+    assert network.impatient(2) == []
+
+
+def test_who_does_not_wait_is_told_of(azurite: str, direct: AzureBlobStore, path: BlobPath) -> None:
+    """A client whose patience ends before the time it was asked for is a violation."""
+    direct.write(path, b"rows")
+    hasty = replace(ONCE, total=1, first_wait=0.01, base=0.01, longest_wait=0.05)
+    with Network(azurite, Once(1, Fault.BUSY), retry_after=1) as network:
+        client(network, hasty).read(path)
+    assert len(network.impatient(2)) == 1
+    assert network.impatient(1) == []
+
+
+def test_a_storm_is_the_same_for_the_same_seed() -> None:
+    """Every kind of fault comes, about as often as it should, and again in the same places."""
+    seen = Seen(1, "", "GET /", 0)
+    faults = [Storm(7, 0.1) for _ in range(2)]
+    first, second = ([storm(seen) for _ in range(2000)] for storm in faults)
+    assert first == second
+    assert set(first) == {None, *Fault}
+    assert 100 < sum(fault is not None for fault in first) < 300
