@@ -96,6 +96,9 @@ class Settings:
     """The largest body of a prediction request."""
     max_request_rows: int = 10_000
     """The most rows of a prediction request."""
+    model: str = ""
+    """The model that /invocations and /score mean where the request names none: a reference such as churn@champion.
+    Without one it is the registry's only model."""
     alias_seconds: int = 30
     """How long a resolved alias may be used before it is looked up again."""
     cache: str = str(Path(gettempdir()) / "dropscore")

@@ -1,4 +1,4 @@
-"""Read JSON as its standard has it: no NaN, no infinity, no number beyond a double, no endless nesting."""
+"""Read JSON as its standard has it: no NaN, no infinity, no number beyond a double, no key twice."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from errors import MessageInvalidError
 def read_json(text: str | bytes, what: str) -> Any:
     """Return what `text` holds; MessageInvalidError says where `what` is not JSON, without a word of it."""
     try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise MessageInvalidError(f"{what} is not JSON: {_reason(error)}") from error
 
@@ -25,6 +25,13 @@ def _reason(error: Exception) -> str:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON value: write null for no value")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):  # readers disagree about which of them counts
+        raise ValueError("an object has the same key twice")
+    return found
 
 
 def _finite(text: str) -> float:

@@ -63,3 +63,13 @@ def test_a_column_in_no_row_is_the_callers_mistake(model) -> None:
 def test_no_rows_get_no_answers(model) -> None:
     """An empty list is answered with an empty list."""
     assert score_rows([], model) == []
+
+
+def test_outputs_that_json_lacks_become_what_it_has() -> None:
+    """NaN and infinities are null, times are ISO 8601."""
+    import pyarrow as pa
+
+    from scoring.rows import _to_json
+
+    assert _to_json(pa.array([1.5, float("nan"), float("inf")])) == [1.5, None, None]
+    assert _to_json(pa.array([0, None], pa.timestamp("us"))) == ["1970-01-01T00:00:00", None]

@@ -1,6 +1,5 @@
 """The HTTP API over the real services, folder storage and the hand-built model."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +20,6 @@ from tests.scoring.test_csv import GOOD
 from web.app import create_app
 
 ROW = {"age": 20, "visits": 3, "member": True, "plan": "basic"}
-
-
-@pytest.fixture
-def client(services) -> Iterator[TestClient]:
-    with TestClient(create_app(lambda: services, services.settings), raise_server_exceptions=False) as made:
-        yield made
 
 
 def test_one_row_is_scored(client) -> None:

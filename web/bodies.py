@@ -1,0 +1,82 @@
+"""Bodies of requests: as many bytes as are allowed, and what they are."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from errors import FormatUnsupportedError, RecordTooLargeError
+from settings import Settings
+
+CSV = "text/csv"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one request may bring, and where more can go."""
+
+    bytes: int
+    rows: int
+    incoming: str
+    """The container of dropped files."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        """Return the limits that are set."""
+        return cls(settings.max_request_bytes, settings.max_request_rows, settings.incoming)
+
+    def check_rows(self, count: int) -> None:
+        """Raise RecordTooLargeError for more rows than one request may have."""
+        if count > self.rows:
+            raise RecordTooLargeError(
+                f"{count:,} rows are more than the {self.rows:,} of one request: {self._instead}"
+            )
+
+    def too_large(self) -> RecordTooLargeError:
+        """Return what to say of a body with more bytes than one request may have."""
+        return RecordTooLargeError(f"the body is larger than {self.bytes:,} bytes: {self._instead}")
+
+    @property
+    def _instead(self) -> str:
+        return (
+            f"drop them as a CSV or Parquet file, as {self.incoming}/<model>/<any name>.csv in the storage account"
+        )
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """Return a request's body, which is read no further than `limits` allow.
+
+    RecordTooLargeError where its Content-Length is larger, before anything is read, or where more comes than that;
+    FormatUnsupportedError for a compressed one. This runs on the event loop and waits for the body alone.
+    """
+    headers = request.headers
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length[:19]) > limits.bytes:
+        raise limits.too_large()
+    if headers.get("content-encoding", "identity") != "identity":
+        raise FormatUnsupportedError("the body is compressed: send it as it is")
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limits.bytes:
+            raise limits.too_large()
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def content_type(request: Request) -> str:
+    """Return the media type of a body in UTF-8, `application/json` where none is said.
+
+    FormatUnsupportedError where another encoding, or anything else about it, is said.
+    """
+    said = request.headers.get("content-type", JSON)
+    if said == JSON:
+        return said
+    kind, *parameters = (part.strip() for part in said.lower().split(";"))
+    for parameter in filter(None, parameters):
+        name, _, value = parameter.partition("=")
+        if name != "charset":
+            raise FormatUnsupportedError("the content type may have a charset, and no other parameters")
+        if value.strip('"') not in ("utf-8", "utf8"):
+            raise FormatUnsupportedError("the body must be in UTF-8: no other charset is read")
+    return kind
