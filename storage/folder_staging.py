@@ -55,6 +55,7 @@ class Staging:
         known = self._blocks()
         blocks = [known[block_id] for block_id in block_ids]
         if blocks and self._put_in_order(blocks):
+            self._index.unlink(missing_ok=True)  # first: what it says of this file is not true of the next one
             self._data.replace(target)
         else:
             self._copy(blocks, target)
@@ -62,6 +63,7 @@ class Staging:
 
     def forget(self) -> None:
         """Let go of all blocks."""
+        self._index.unlink(missing_ok=True)  # first, as above
         if self.folder.exists():
             shutil.rmtree(self.folder)
 

@@ -212,6 +212,37 @@ def test_what_a_killed_process_left(folder: Storage, root: Path) -> None:
     assert list((root / ".dropscore/new/incoming").iterdir()) == []
 
 
+class KilledError(BaseException):
+    """Ends a process in the middle."""
+
+
+@pytest.mark.parametrize("commit", [["0"], ["0", "0"]], ids=["moved", "copied"])
+def test_a_process_killed_while_it_commits_leaves_no_wrong_blocks(
+    folder: Storage, monkeypatch: pytest.MonkeyPatch, commit: list[str]
+) -> None:
+    """Once the blocks' file is gone, its blocks are missing, and not taken from what others stage after it."""
+    folder.blobs.stage_block(PATH, "0", b"rows")
+
+    def move(file: Path, target: Path) -> None:
+        shutil.move(file, target)
+        raise KilledError
+
+    def remove(tree: Path) -> None:
+        (tree / "blocks").unlink()
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", move)
+        patched.setattr(shutil, "rmtree", remove)
+        with pytest.raises(KilledError):
+            folder.blobs.commit_blocks(PATH, commit)
+    folder.blobs.stage_block(PATH, "1", b"other rows")
+    with pytest.raises(BlocksMissingError):
+        folder.blobs.commit_blocks(PATH, ["0", "1"])
+    folder.blobs.commit_blocks(PATH, ["1"])
+    assert folder.blobs.read(PATH) == b"other rows"
+
+
 def test_listing_while_files_go(folder: Storage, root: Path) -> None:
     """A file or folder that goes while a listing is under way is left out."""
     for name in ("a", "b/1", "b/2", "c"):
