@@ -21,6 +21,7 @@ from scoring.services import Services
 from settings import VERSION, Settings
 from web.answers import answer, answer_bug, answer_error, answer_gone, answer_http
 from web.bodies import Limits
+from web.inference_v2 import inference_routes
 from web.mlflow import mlflow_routes
 from web.models import Models
 from web.predict import predict_routes
@@ -36,7 +37,11 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         # Plain routes: FastAPI's own take a row's bytes apart in ways that nobody here needs.
-        routes=[*predict_routes(models, limits), *mlflow_routes(models, limits)],
+        routes=[
+            *predict_routes(models, limits),
+            *mlflow_routes(models, limits),
+            *inference_routes(models, limits),
+        ],
     )
     app.add_exception_handler(DropscoreError, answer_error)
     app.add_exception_handler(HTTPException, answer_http)
