@@ -1,7 +1,7 @@
 """A loaded model: rows in, answers out. The only room of ONNX Runtime."""
 
 import json
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ _TENSORS = {
 
 _CODES = "tensor(int32)"
 """What carries a string column in a fast graph: its cells' places among the column's categories or labels."""
+_CODE = np.dtype(np.int32)
 
 _Feed = Callable[[pa.Array], npt.NDArray[Any]]
 
@@ -93,12 +94,17 @@ class OpenGraph:
             for place, column in enumerate(signature.inputs)
         ]
         """The function that feeds each input, and whether it is called for each chunk of rows alone."""
+        self._cell_feeds = [
+            (column.name, _cell_feed(column, null_text, shapes[column.name], codes.get(place)))
+            for place, column in enumerate(signature.inputs)
+        ]
         self._output_names = [column.name for column in signature.outputs]
         self._gives = [
             (column.type.arrow, _TENSORS[column.type][1], labels.get(place))
             for place, column in enumerate(signature.outputs)
         ]
         """Each output's types, and the texts that its numbers stand for."""
+        self._texts = {place: dict(enumerate(texts.to_pylist())) for place, texts in labels.items()}
 
     def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the answers, in the output schema, for rows in the input schema; see Model.predict."""
@@ -126,13 +132,38 @@ class OpenGraph:
         ]
         return pa.RecordBatch.from_arrays(given, schema=self._outputs)
 
+    def predict_cells(self, columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        """Return each output's cells for a few rows whose cells are given by column; see Model.predict_cells."""
+        rows = len(columns[0])
+        missing = -rows % _ROWS_AT_ONCE
+        feeds = {
+            name: feed([*cells, *[cells[-1]] * missing])
+            for (name, feed), cells in zip(self._cell_feeds, columns, strict=True)
+        }
+        given = []
+        for place, values in enumerate(self._run(feeds, rows)):
+            texts = self._texts.get(place)
+            arrow, dtype, _ = self._gives[place]
+            _check_answer(values, _CODE if texts else dtype, rows, arrow)
+            cells = values.tolist()
+            if texts:
+                try:
+                    cells = [texts[code] for code in cells]
+                except KeyError as error:
+                    raise _no_label(len(texts)) from error
+            given.append(cells)
+        return given
+
     def _answer(self, columns: list[pa.Array | npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """Run the graph once, on at least one row."""
-        rows = len(columns[0])
         feeds = {
             name: _fill_up(feed(cells) if late else cells)
             for (name, feed, late), cells in zip(self._feeds, columns, strict=True)
         }
+        return self._run(feeds, len(columns[0]))
+
+    def _run(self, feeds: dict[str, npt.NDArray[Any]], rows: int) -> list[npt.NDArray[Any]]:
+        """Run the graph once on `rows` rows, which have been filled up, and return what those get."""
         try:
             answers: list[npt.NDArray[Any]] = self._session.run(self._output_names, feeds)
         except Exception as error:  # ONNX Runtime's errors share no base class, and may quote a cell
@@ -172,6 +203,15 @@ class Model:
         """
         return self._graph.predict(batch)
 
+    def predict_cells(self, columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        """Return each output's cells, as Python has them, for a few rows: the same answers, sooner.
+
+        `columns` has the cells of each input, in order, at least one row: float (NaN for null), int, bool, or text
+        (None for null), whichever its type is; datetimes are not taken. All must be such as `predict` takes.
+        PackageInvalidError if the graph itself fails.
+        """
+        return self._graph.predict_cells(columns)
+
 
 class _Codes:
     """The codes of a string column: model_store.convert.codes says what they mean."""
@@ -187,6 +227,11 @@ class _Codes:
         # which a dict takes 100 nanoseconds for.
         self._few = 64 + len(categories) // 4
 
+    def of_texts(self, cells: Sequence[str | None]) -> npt.NDArray[np.int32]:
+        """Return the codes of a few cells: [n]."""
+        known, other = self._places, self._other
+        return np.array([known.get(text, other) for text in cells], np.int32)
+
     def of(self, cells: pa.Array) -> npt.NDArray[np.int32]:
         """Return the codes of n cells: [n]."""
         if pa.types.is_dictionary(cells.type):  # each distinct text is looked up once
@@ -195,8 +240,7 @@ class _Codes:
             of_rows: npt.NDArray[np.int32] = codes[to_numpy(pc.fill_null(cells.indices.cast(pa.int32()), null))]
             return of_rows
         if len(cells) < self._few:
-            known, other = self._places, self._other
-            return np.array([known.get(text, other) for text in cells.to_pylist()], np.int32)
+            return self.of_texts(cells.to_pylist())
         return to_numpy(pc.fill_null(pc.index_in(cells, self._texts), self._filling))
 
 
@@ -238,10 +282,26 @@ def _feed(column: Column, null_text: str, shape: tuple[int, ...], codes: _Codes 
     }.get(column.type, never_null)
 
 
-def _to_arrow(values: npt.NDArray[Any], arrow: pa.DataType, dtype: np.dtype[Any], rows: int) -> pa.Array:
-    """Return an output tensor as an Arrow array, without copying numbers."""
+def _cell_feed(
+    column: Column, null_text: str, shape: tuple[int, ...], codes: _Codes | None
+) -> Callable[[Sequence[Any]], npt.NDArray[Any]]:
+    """Return the function that does what `_feed`'s does for cells as Python has them."""
+    if codes:
+        return lambda cells: codes.of_texts(cells).reshape(shape)
+    dtype = _TENSORS[column.type][1]
+    if column.type is ColumnType.STRING:
+        return lambda cells: np.array([null_text if c is None else c for c in cells], dtype).reshape(shape)
+    return lambda cells: np.array(cells, dtype).reshape(shape)
+
+
+def _check_answer(values: npt.NDArray[Any], dtype: np.dtype[Any], rows: int, arrow: pa.DataType) -> None:
     if values.shape != (rows,) or values.dtype != dtype:
         raise PackageInvalidError(f"the graph gave {values.dtype}{list(values.shape)} for {rows} rows of {arrow}")
+
+
+def _to_arrow(values: npt.NDArray[Any], arrow: pa.DataType, dtype: np.dtype[Any], rows: int) -> pa.Array:
+    """Return an output tensor as an Arrow array, without copying numbers."""
+    _check_answer(values, dtype, rows, arrow)
     if dtype.kind in "bO":  # Arrow's booleans are bits, its strings one buffer
         return from_numpy(values) if dtype.kind == "b" else from_cells(values.tolist(), arrow)
     return pa.Array.from_buffers(arrow, rows, [None, pa.py_buffer(np.ascontiguousarray(values))])
@@ -258,9 +318,13 @@ def _labels(graph: str, text: str) -> dict[str, pa.Array]:
 def _to_texts(values: npt.NDArray[np.int32], labels: pa.Array, rows: int) -> pa.Array:
     """Return the labels whose places an output tensor holds."""
     try:
-        return labels.take(_to_arrow(values, pa.int32(), np.dtype(np.int32), rows))
+        return labels.take(_to_arrow(values, pa.int32(), _CODE, rows))
     except IndexError as error:
-        raise PackageInvalidError(f"the graph gave a label that is none of its {len(labels)}") from error
+        raise _no_label(len(labels)) from error
+
+
+def _no_label(labels: int) -> PackageInvalidError:
+    return PackageInvalidError(f"the graph gave a label that is none of its {labels}")
 
 
 def _check_tensors(

@@ -13,6 +13,7 @@ from model_store import Column, ColumnType
 from model_store.arrays import from_cells, from_numpy
 from model_store.model import Model
 from scoring.conform import conform, type_fault
+from scoring.few_rows import answer_few
 from scoring.rejects import Fault, Rejects
 
 Row = Mapping[str, Any]
@@ -102,6 +103,8 @@ def answer_batch(batch: pa.RecordBatch, rejects: Rejects, model: Model) -> Answe
 
 
 def _answer(columns: Mapping[str, Sequence[Any]], count: int, model: Model) -> Answers:
+    if (outputs := answer_few(columns, count, model)) is not None:
+        return Answers(count, outputs)
     rejects = Rejects(count)
     arrays = {c.name: _array(columns[c.name], c, rejects) for c in model.signature.inputs if c.name in columns}
     return answer_batch(conform(arrays, model.signature, count, rejects), rejects, model)

@@ -100,8 +100,20 @@ def open_echo_of_numbers(folder: Path) -> Model:
     return _open(folder, numbers_signature())
 
 
-def _open(folder: Path, signature: Signature) -> Model:
-    sample = echo_sample().cast(signature.input_schema)
+def open_echo_of(folder: Path, signature: Signature) -> Model:
+    """Do the same with any inputs; those that the sample has not are as those of their type there."""
+    sample = echo_sample()
+    by_type = {column.type: sample[column.name] for column in INPUTS}
+    for column in signature.inputs:
+        if column.name not in sample.column_names:
+            texts = pa.array(["a", None, "b"]) if column.allowed else None
+            numbers = pa.array([1, 2, 3], column.type.arrow) if column.limit is not None else None
+            sample = sample.append_column(column.name, texts or numbers or by_type[column.type])
+    return _open(folder, signature, sample.select([column.name for column in signature.inputs]))
+
+
+def _open(folder: Path, signature: Signature, sample: pa.Table | None = None) -> Model:
+    sample = (sample or echo_sample()).cast(signature.input_schema)
     conversion = Conversion(
         graph=echo_graph(signature),
         signature=signature,

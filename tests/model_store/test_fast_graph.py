@@ -181,3 +181,36 @@ def test_places_of_no_labels_are_refused(tmp_path, labels):
     with_fast_graph(tmp_path / "a", model.SerializeToString())
     with pytest.raises(PackageInvalidError, match=r"labels in its metadata|in the signature|none of its 1"):
         Model.open(tmp_path / "a")
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    people = pd.DataFrame({"plan": ["basic", "plus", "pro", None] * 20, "age": [*map(float, range(80))]})
+    steps = ColumnTransformer([("plan", OneHotEncoder(handle_unknown="ignore"), ["plan"])], remainder="passthrough")
+    package(make_pipeline(steps, LogisticRegression()).fit(people, ["stay", "leave"] * 40), people, tmp_path / "a")
+    return tmp_path / "a"
+
+
+def test_a_few_cells_get_the_answers_that_a_batch_gets(labelled):
+    """Cells as Python has them are coded, and labels given back, as in a batch: nulls and unseen texts too."""
+    cells = {"plan": ["pro", None, "zzz"], "age": [20.0, 30.0, 25.5]}
+    model = Model.open(labelled)
+    batch = pa.RecordBatch.from_pydict(cells, schema=model.signature.input_schema)
+    assert model.predict_cells(list(cells.values())) == [
+        column.to_pylist() for column in model.predict(batch).columns
+    ]
+
+
+def test_a_few_cells_get_no_wrong_label(labelled):
+    """A place of a label that is not there is refused, as in a batch."""
+    graph = onnx.load(labelled / FAST_GRAPH)
+    graph.metadata_props[0].value = '{"prediction": ["stay"]}'
+    (labelled / FAST_GRAPH).write_bytes(graph.SerializeToString())
+    info = read_package_unverified(labelled)
+    opened = OpenGraph(labelled / FAST_GRAPH, info.signature, info.null_text)
+    with pytest.raises(PackageInvalidError, match="none of its 1"):
+        opened.predict_cells([["basic", "plus", "pro"], [0.0, 1.0, 2.0]])
+
+
+def read_package_unverified(folder):
+    return PackageInfo.parse((folder / MANIFEST).read_bytes(), (folder / "MLmodel").read_bytes())
