@@ -36,6 +36,7 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # a client would follow to the address that a proxy in between talks to
         # Plain routes: FastAPI's own take a row's bytes apart in ways that nobody here needs.
         routes=[
             *predict_routes(models, limits),

@@ -158,3 +158,8 @@ ROWS = st.dictionaries(st.sampled_from(sorted(ROW)) | st.text(), CELL)
 def test_any_json_is_answered_with_a_score_or_a_reason(client, body) -> None:
     """No JSON whatsoever makes a 500: it is scored, or the answer says why not."""
     assert client.post("/api/predict/churn", json=body).status_code in (200, 400)
+
+
+def test_a_slash_too_many_is_no_redirect(client) -> None:
+    """A path is not there, rather than at an address that only a proxy can reach."""
+    assert client.post("/invocations/", json={}, follow_redirects=False).status_code == 404
