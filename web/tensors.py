@@ -6,6 +6,7 @@ from typing import Any
 
 from errors import ColumnTypeError, MessageInvalidError
 from model_store import Column, ColumnType
+from scoring.strict_json import read_json
 
 DATATYPES: Mapping[ColumnType, str] = {
     ColumnType.BOOLEAN: "BOOL",
@@ -37,8 +38,10 @@ _TAKEN: Mapping[ColumnType, Sequence[str]] = {
 }
 """What may be sent for a column. Of numbers any: each value is looked at, and none may change on its way."""
 
-_CONTENT_TYPES = (None, "pd", "np", "str", "datetime")
-"""MLServer's words for what tensors stand for; they change nothing here."""
+_TEXTS_OF_JSON = "pd_json"
+_CONTENT_TYPES = (None, "pd", "np", "str", "datetime", _TEXTS_OF_JSON)
+"""MLServer's words for what tensors stand for. Only the last changes anything: its pandas codec writes each cell of
+a column of texts as JSON of its own where one of them is null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Tensor:
             raise MessageInvalidError(f"{which} has no data: a list of {shape[0]:,} values")
         if len(shape) == 2 and data and all(isinstance(row, list) and len(row) == 1 for row in data):
             data = [row[0] for row in data]
+        if datatype == "BYTES" and (entry.get("parameters") or {}).get("content_type") == _TEXTS_OF_JSON:
+            data = [read_json(cell, f"a value of {which}") if isinstance(cell, str) else cell for cell in data]
         if len(data) != shape[0]:
             raise MessageInvalidError(f"{which} has {len(data):,} values where its shape says {shape[0]:,}")
         if not all(cell is None or _is_of(cell, datatype) for cell in data):
@@ -98,7 +103,7 @@ def check_parameters(parameters: Any, which: str) -> None:
         )
     content_type = parameters.get("content_type")
     if not (content_type is None or isinstance(content_type, str)) or content_type not in _CONTENT_TYPES:
-        raise MessageInvalidError(f"the content_type of {which} must be one of pd, np, str, datetime")
+        raise MessageInvalidError(f"the content_type of {which} must be one of pd, np, str, datetime, pd_json")
 
 
 def describe(columns: Sequence[Column]) -> list[dict[str, Any]]:

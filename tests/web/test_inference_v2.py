@@ -52,6 +52,15 @@ def test_columns_may_be_tall_and_the_answer_then_is(client, nested: bool) -> Non
     assert body["parameters"] == {"content_type": "pd"}
 
 
+def test_texts_may_each_be_json(client) -> None:
+    """MLServer's pandas codec writes a column of texts with a null among them so."""
+    plan = tensor("plan", "BYTES", ['"basic"', "null"], parameters={"content_type": "pd_json"})
+    assert infer(client, plan).json()["outputs"][1]["data"] == pytest.approx(EXPECTED, abs=1e-15)
+    for bad in ("basic", "3", "[]", 3):
+        plan = tensor("plan", "BYTES", [bad, "null"], parameters={"content_type": "pd_json"})
+        assert infer(client, plan).status_code == 400
+
+
 def test_ids_come_back(client) -> None:
     """An id is echoed as it was, whatever text it is."""
     for name in ("order-17", "é\ud800", ""):
