@@ -206,8 +206,8 @@ class Model:
     def predict_cells(self, columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
         """Return each output's cells, as Python has them, for a few rows: the same answers, sooner.
 
-        `columns` has the cells of each input, in order, at least one row: float (NaN for null), int, bool, or text
-        (None for null), whichever its type is; datetimes are not taken. All must be such as `predict` takes.
+        `columns` has the cells of each input, in order, 1 to CHUNK_ROWS of them: float (NaN for null), int, bool or
+        text (None for null), whichever its type is; datetimes are not taken. All must be such as `predict` takes.
         PackageInvalidError if the graph itself fails.
         """
         return self._graph.predict_cells(columns)

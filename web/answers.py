@@ -60,7 +60,8 @@ def _ours(error: Mapping[str, Any], _status: int) -> dict[str, Any]:
 
 
 def _mlflow(error: Mapping[str, Any], status: int) -> dict[str, Any]:
-    return {"error_code": _MLFLOW_CODES.get(status, "BAD_REQUEST"), "message": error["message"]}
+    named = "INVALID_PARAMETER_VALUE" if error["code"] in _OF_SCHEMAS else _MLFLOW_CODES.get(status, "BAD_REQUEST")
+    return {"error_code": named, "message": error["message"]}
 
 
 def _inference(error: Mapping[str, Any], _status: int) -> dict[str, Any]:
@@ -73,6 +74,9 @@ _FORMS: Mapping[str, Callable[[Mapping[str, Any], int], dict[str, Any]]] = {
     "v2": _inference,
 }
 """How errors are written, by the first part of the path."""
+
+_OF_SCHEMAS = ("column_missing", "column_type")
+"""What MLflow finds when it enforces a model's schema, which has a code of its own there."""
 
 _MLFLOW_CODES = {
     401: "UNAUTHENTICATED",

@@ -48,7 +48,7 @@ CELL = (
 )  # fmt: skip
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(sorted(GOOD)), CELL, max_size=2), max_size=FEW + 1))
+@given(st.lists(st.dictionaries(st.sampled_from(sorted(GOOD)), CELL, max_size=2), max_size=20))
 def test_both_ways_answer_alike(model, changes) -> None:
     """Any cells whatsoever get the answers, or the errors, that they get the long way."""
     rows = [GOOD | change for change in changes]
@@ -71,6 +71,13 @@ def test_a_column_that_is_not_there_is_null(model) -> None:
     """An optional column may be missing, the short way too."""
     columns = {key: [cell] for key, cell in GOOD.items() if key != "beside"}
     assert answer_columns(columns, 1, model).rows() == the_long_way([GOOD], model)
+
+
+def test_no_rows_and_many_rows_go_the_long_way(model) -> None:
+    """The short way is that of one call of the graph."""
+    for count in (0, FEW + 1):
+        assert answer_few({key: [cell] * count for key, cell in GOOD.items()}, count, model) is None
+        assert len(answer_rows([GOOD] * count, model).rows()) == count
 
 
 def test_times_go_the_long_way(tmp_path: Path) -> None:

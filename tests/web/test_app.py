@@ -1,5 +1,6 @@
 """The HTTP API over the real services, folder storage and the hand-built model."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -163,3 +164,20 @@ def test_any_json_is_answered_with_a_score_or_a_reason(client, body) -> None:
 def test_a_slash_too_many_is_no_redirect(client) -> None:
     """A path is not there, rather than at an address that only a proxy can reach."""
     assert client.post("/invocations/", json={}, follow_redirects=False).status_code == 404
+
+
+def test_a_client_that_goes_away_is_no_fault(services) -> None:
+    """A body that ends in the middle raises nothing: there is nobody to tell."""
+    app = create_app(lambda: services, services.settings)
+    scope = {"type": "http", "method": "POST", "path": "/invocations", "query_string": b"", "headers": []}
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    sent = []
+
+    async def receive() -> dict:
+        return next(messages)
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 400
