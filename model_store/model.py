@@ -245,9 +245,13 @@ class _Codes:
 
 
 def _fill_up(cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Repeat the last of n rows until they are a multiple of _ROWS_AT_ONCE: what they give is thrown away."""
+    """Add cells to those of n rows until they are a multiple of _ROWS_AT_ONCE: what they give is thrown away."""
     missing = -len(cells) % _ROWS_AT_ONCE
-    return np.concatenate([cells, np.repeat(cells[-1:], missing, axis=0)]) if missing else cells
+    if not missing:
+        return cells
+    if cells.dtype == object:  # not the last text again: it may be of many megabytes, and each is copied
+        return np.concatenate([cells, np.full((missing, *cells.shape[1:]), "", object)])
+    return np.concatenate([cells, cells[-1:].repeat(missing, 0)])
 
 
 def _feed(column: Column, null_text: str, shape: tuple[int, ...], codes: _Codes | None) -> _Feed:
