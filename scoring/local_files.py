@@ -4,8 +4,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from errors import OptionsInvalidError
-from storage import BlobPath, BlobStore
+from errors import BlobNotFoundError, OptionsInvalidError
+from storage import Blob, BlobPath, BlobStore
 from storage.folder import FolderBlobStore
 from storage.reader import stream
 from storage.writer import StagedWriter
@@ -58,8 +58,25 @@ def upload(blobs: BlobStore, file: Path, target: BlobPath) -> None:
         writer.commit()
 
 
-def download(blobs: BlobStore, source: BlobPath, file: Path) -> None:
-    """Copy a blob of any size to a local file."""
+def download(blobs: BlobStore, source: BlobPath, target: Path) -> None:
+    """Copy a blob of any size to a local file; or a result that is a folder of parts to an empty folder.
+
+    OptionsInvalidError where that folder holds something: parts of two results would make one table.
+    """
+    try:
+        _copy(blobs, blobs.stat(source), target)
+    except BlobNotFoundError:
+        parts = list(blobs.list(source.container, f"{source.name}/"))
+        if not parts:
+            raise
+        make_folder(target)
+        if any(target.iterdir()):
+            raise OptionsInvalidError(f"the output {target} is a folder that is not empty: name another") from None
+        for part in parts:
+            _copy(blobs, part, target / PurePosixPath(part.path.name).name)
+
+
+def _copy(blobs: BlobStore, blob: Blob, file: Path) -> None:
     with file.open("wb") as target:
-        for chunk in stream(blobs, blobs.stat(source)):
+        for chunk in stream(blobs, blob):
             target.write(chunk)
