@@ -159,17 +159,26 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """Where runs' records are: <container>/<run id>/plan.json, and receipt.json once the run has ended."""
+    """Where runs' records are: <container>/<run id>/plan.json, and receipt.json once the run has ended.
+
+    Of a run whose job was queued under its id there is queued.json before.
+    """
 
     blobs: BlobStore
     container: str
 
     def announce(self, run: Run) -> None:
         """Write down that a run has begun, for those who ask before it ends."""
-        plan = begun(run) | {"status": "running", "started": datetime.now(UTC).isoformat()}
-        data = (json.dumps(plan, indent=2) + "\n").encode()
+        self._announce(run, "plan.json", {"status": "running", "started": datetime.now(UTC).isoformat()})
+
+    def announce_queued(self, run: Run) -> None:
+        """Write down that a run's job is about to be queued, for those who ask before somebody takes it."""
+        self._announce(run, "queued.json", {"status": "queued", "queued": datetime.now(UTC).isoformat()})
+
+    def _announce(self, run: Run, name: str, how: dict[str, str]) -> None:
+        data = (json.dumps(begun(run) | how, indent=2) + "\n").encode()
         try:
-            path = BlobPath(self.container, f"{run.id}/plan.json")
+            path = BlobPath(self.container, f"{run.id}/{name}")
             self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type=_JSON)
         except ConditionFailedError:
             return  # an earlier try of the same run has written the same
@@ -180,8 +189,12 @@ class Receipts:
         self.blobs.write(BlobPath(self.container, f"{run_id}/progress.json"), data, content_type=_JSON)
 
     def status(self, run_id: str) -> dict[str, Any]:
-        """Return a run's receipt, or its plan and progress while it is running; RunNotFoundError for neither."""
-        names = ("receipt.json", "plan.json", "scan.json")  # of a file that is cut into splits, first it is scanned
+        """Return a run's receipt, or its plan and progress while it is running; RunNotFoundError for neither.
+
+        A file that is cut into splits is looked through before there is a plan of it; and before that, a run may
+        have been queued.
+        """
+        names = ("receipt.json", "plan.json", "scan.json", "queued.json")
         record = next((record for name in names if (record := self._record(run_id, name))), None)
         if record is None:
             raise RunNotFoundError(f"there is no run {run_id!r}; its job may still be waiting in the queue")

@@ -77,7 +77,7 @@ def _send_again(entry: OpenRun, services: Services) -> None:
         return
     services.queues.send(services.settings.jobs_queue, run.job.to_json())
     if entry.is_of_current and _is_replaced(run, services):  # this run will end as superseded
-        services.queues.send(services.settings.jobs_queue, replace(run.job, etag=None).to_json())
+        services.queues.send(services.settings.jobs_queue, run.job.for_current.to_json())
 
 
 def _is_replaced(run: Run, services: Services) -> bool:

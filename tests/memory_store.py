@@ -161,7 +161,7 @@ class OneModel:
     model: Model
 
     def resolve(self, reference: ModelReference | str) -> ModelVersion:
-        return ModelVersion(str(reference), 1, self.model.digest)
+        return ModelVersion(str(reference).partition("@")[0], 1, self.model.digest)
 
     def load(self, _version: ModelVersion) -> Model:
         return self.model

@@ -4,7 +4,6 @@ Everything here may be done twice, and by two at a time: what counts is the firs
 """
 
 import logging
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from errors import DropscoreError
@@ -46,7 +45,7 @@ def take_job(job: Job, services: Services) -> Receipt | None:
             receipt = conclude(run, services, *outputs, failing(fault), watch=watch, started=started, tally=tally)
             if receipt.status == "superseded" and job.etag and entered.is_of_current:
                 # What the job was first sent for is a version that nobody else may name.
-                services.queues.send(services.settings.jobs_queue, replace(run.job, etag=None).to_json())
+                services.queues.send(services.settings.jobs_queue, run.job.for_current.to_json())
             return receipt
         if plan:
             return _send_out(plan, entered, services)
