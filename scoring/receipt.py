@@ -88,6 +88,8 @@ def begun(run: Run) -> dict[str, Any]:
     source: dict[str, Any] = {"path": str(run.job.input)}
     if run.input:
         source |= {"etag": run.input.etag, "size": run.input.size}
+    elif run.job.etag:  # it is gone, and still is what the run is of
+        source |= {"etag": run.job.etag}
     model: dict[str, Any] = {"reference": str(run.job.model)}
     if run.model:
         model |= {"name": run.model.name, "version": run.model.version, "digest": run.model.digest}
