@@ -47,6 +47,8 @@ _KNOWN = (
     "eventType",
     "subject",
     "data",
+    "run_id",
+    "split",
 )
 _DEEPEST = 32
 """Levels of JSON; our own messages and events have four."""
