@@ -25,6 +25,7 @@ from web.inference_v2 import inference_routes
 from web.mlflow import mlflow_routes
 from web.models import Models
 from web.predict import predict_routes
+from web.registry import registry_routes
 
 
 def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
@@ -42,6 +43,7 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
             *predict_routes(models, limits),
             *mlflow_routes(models, limits),
             *inference_routes(models, limits),
+            *registry_routes(models, limits),
         ],
     )
     app.add_exception_handler(DropscoreError, answer_error)
