@@ -89,13 +89,41 @@ def accept_poisoned_blob(body: str | bytes, services: Services) -> Job | None:
     return accept_file(path, services)
 
 
+def as_folder(job: Job, services: Services) -> Job:
+    """Return the job with a "/" behind its input where that is a folder and no file: `incoming/churn/a.parquet`."""
+    if job.is_of_folder or job.etag:
+        return job
+    try:
+        if not is_folder(services.blobs.stat(job.input)):
+            return job
+    except BlobNotFoundError:
+        pass  # in most stores there are no folders, only names that go on behind a slash
+    folder = BlobPath(job.input.container, job.input.name + "/")
+    try:
+        found = next(services.blobs.list(folder.container, folder.name), None)
+    except BlobNotFoundError:  # not even the container is there
+        return job
+    return replace(job, input=folder) if found else job
+
+
+def queue_folder(job: Job, services: Services) -> None:
+    """Queue the job of a folder, which becomes one for each file that lies in it by then.
+
+    ModelNotFoundError, and BlobNotFoundError where no CSV and no Parquet file lies there.
+    """
+    services.models.resolve(job.model)
+    if next(list_parts(services.blobs, job.input), None) is None:
+        raise _no_parts(job)
+    services.queues.send(services.settings.jobs_queue, job.to_json())
+
+
 def _act(order: Order, body: str | bytes, services: Services) -> Receipt | None:
     if isinstance(order, Records):
         return score_records(order, services)
     if isinstance(order, Dropped):
         job = _job_of_file(order, services)
         return take_job(job, services) if job else None
-    job = _as_folder(order, services)
+    job = as_folder(order, services)
     return _queue_parts(job, body, services) if job.is_of_folder else _run(job, services)
 
 
@@ -150,23 +178,6 @@ def _job_of_file(file: Dropped, services: Services) -> Job | None:
     return None
 
 
-def _as_folder(job: Job, services: Services) -> Job:
-    """Return the job with a "/" behind its input where that is a folder and no file: `incoming/churn/a.parquet`."""
-    if job.is_of_folder or job.etag:
-        return job
-    try:
-        if not is_folder(services.blobs.stat(job.input)):
-            return job
-    except BlobNotFoundError:
-        pass  # in most stores there are no folders, only names that go on behind a slash
-    folder = BlobPath(job.input.container, job.input.name + "/")
-    try:
-        found = next(services.blobs.list(folder.container, folder.name), None)
-    except BlobNotFoundError:  # not even the container is there
-        return job
-    return replace(job, input=folder) if found else job
-
-
 def _queue_parts(job: Job, body: str | bytes, services: Services) -> Receipt | None:
     """Queue a job for each file of a folder."""
     count = 0
@@ -180,7 +191,10 @@ def _queue_parts(job: Job, body: str | bytes, services: Services) -> Receipt | N
     log.info(line("folder_queued", input=str(job.input), model=str(job.model), files=count))
     if count:
         return None
-    error = BlobNotFoundError(
+    return refuse_message(body, _no_parts(job), services)
+
+
+def _no_parts(job: Job) -> BlobNotFoundError:
+    return BlobNotFoundError(
         "no CSV or Parquet file lies in the folder: name one that has some, or a single file", file=str(job.input)
     )
-    return refuse_message(body, error, services)

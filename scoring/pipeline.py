@@ -363,14 +363,15 @@ def outputs_of(run: Run, services: Services) -> tuple[Output, Output]:
     """Return what a run writes: its result and its rejects, each a single file."""
     scored, rejected = (
         SingleTable(services.blobs, path, run, kind)
-        if (kind := _content_type(path.name)) == PARQUET
+        if (kind := content_type_of(path.name)) == PARQUET
         else Output(services.blobs, path, run, kind)
         for path in result_paths(run.job, services.settings)
     )
     return scored, rejected
 
 
-def _content_type(name: str) -> str:
+def content_type_of(name: str) -> str:
+    """Return the media type of a result or of rejects, by the name."""
     return COMPRESSED_TYPES.get(name.rpartition(".")[2].lower()) or CONTENT_TYPES[format_of(name) or "csv"]
 
 

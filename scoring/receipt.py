@@ -72,9 +72,30 @@ class Receipt:
         """Whether the run has ended for good; one whose job failed at every try may be run again."""
         return not self.error or self.error["code"] != RetriesExhaustedError.code
 
+    @property
+    def summary(self) -> Summary:
+        """What a list of runs says of it."""
+        return Summary(
+            run_id=self.run_id,
+            status=self.status,
+            input=self.input.get("path"),
+            model=self.model.get("reference"),
+            version=self.model.get("version"),
+            rows=self.rows,
+            error=self.error["code"] if self.error else None,
+            started=self.started,
+            finished=self.finished,
+            seconds=self.seconds,
+            attempt=self.attempt,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the receipt as JSON has it."""
+        return asdict(self)
+
     def to_json(self) -> str:
         """Return the receipt as its blob holds it."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps(self.to_dict(), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Receipt":
@@ -255,21 +276,7 @@ class Receipts:
 
     def enlist(self, receipt: Receipt) -> Receipt:
         """Put a receipt that is written on the list of runs that have ended, and return it; safe to do twice."""
-        EndedRuns(self.blobs, self.container).add(
-            Summary(
-                run_id=receipt.run_id,
-                status=receipt.status,
-                input=receipt.input.get("path"),
-                model=receipt.model.get("reference"),
-                version=receipt.model.get("version"),
-                rows=receipt.rows,
-                error=receipt.error["code"] if receipt.error else None,
-                started=receipt.started,
-                finished=receipt.finished,
-                seconds=receipt.seconds,
-                attempt=receipt.attempt,
-            )
-        )
+        EndedRuns(self.blobs, self.container).add(receipt.summary)
         return receipt
 
     def _path(self, run_id: str) -> BlobPath:

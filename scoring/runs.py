@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
-from typing import Any
+from typing import Any, get_args
 
 from errors import (
     MessageInvalidError,
@@ -14,19 +14,22 @@ from errors import (
     RunUnderWayError,
 )
 from model_store import ModelReference
-from scoring.ended_runs import EndedRuns, Summary
+from scoring.ended_runs import NOT_ENDED, EndedRuns, Summary
 from scoring.ending import end_run
 from scoring.job import MOST_ATTEMPTS, Job, Run
 from scoring.open_runs import OpenRun
 from scoring.options import Options
 from scoring.pipeline import begin, check_run, enter
-from scoring.receipt import Receipt, write_up
+from scoring.receipt import Receipt, Status, write_up
 from scoring.services import Services
 from scoring.splits.markers import Markers
 from storage import BlobPath
 
 QUEUED, RUNNING = UNDER_WAY = "queued", "running"
 """What runs are that have no receipt yet; queued are those that were given out before somebody took their job."""
+
+STATUSES = (*UNDER_WAY, *get_args(Status))
+"""All that a run can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,15 @@ def submit(job: Job, services: Services) -> Submitted:
     return Submitted(entered.run, entered.is_new)
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the list of runs."""
+
+    runs: list[Summary]
+    next: str | None
+    """What the list goes on behind; None at its end. It may turn out that none behind it fits."""
+
+
 def list_runs(
     services: Services,
     *,
@@ -68,19 +80,35 @@ def list_runs(
     limit: int = 20,
     after: str = "",
 ) -> list[Summary]:
+    """Return at most `limit` runs: see list_page."""
+    return list_page(services, status=status, model=model, limit=limit, after=after).runs
+
+
+def list_page(
+    services: Services,
+    *,
+    status: str | None = None,
+    model: str | None = None,
+    limit: int = 20,
+    after: str = "",
+    most_looked: int | None = None,
+) -> Page:
     """Return at most `limit` runs: those under way, then those that have ended, each the newest first.
 
     `status` is one of a receipt's, "running" or "queued"; `model` a reference as jobs give it, or a name for all
-    its versions and aliases. `after` is the `key` of the last run of the page before. No receipt is read.
+    its versions and aliases. `after` is the `next` of the page before. No receipt is read. Of `most_looked` runs at
+    most it is looked whether they fit: a page may have fewer than `limit`, or none, and the list go on even so.
     """
-    ended = EndedRuns(services.blobs, services.settings.runs).list(after) if status not in UNDER_WAY else iter(())
-    wanted = _distinct(run for run in ended if _fits(run, status, model))
-    page = list(islice(wanted, limit))
-    if after or status not in (None, *UNDER_WAY):
-        return page
-    known = {run.run_id for run in page}  # those with a receipt that are still open have died, or are about to end
-    under_way = [run for run in _under_way(services) if run.run_id not in known and _fits(run, status, model)]
-    return list(islice(chain(sorted(under_way, key=lambda run: run.started, reverse=True), page), limit))
+    found: dict[str, Summary] = {}  # one that was given up and has ended after all is on the list twice
+    last = after
+    for looked, run in enumerate(_all(services, status, limit, after)):
+        fits = _fits(run, status, model) and run.run_id not in found
+        if looked == most_looked or (fits and len(found) == limit):
+            return Page([*found.values()], last)
+        if fits:
+            found[run.run_id] = run
+        last = run.key
+    return Page([*found.values()], None)
 
 
 def describe_run(run_id: str, services: Services) -> dict[str, Any]:
@@ -94,6 +122,14 @@ def describe_run(run_id: str, services: Services) -> dict[str, Any]:
         record = record | {"splits": {"all": len(record["splits"]), "done": len(done)}}
         record.pop("progress", None)  # of one split: which one, nobody knows
     return record
+
+
+def summarize(run: Run, services: Services) -> Summary:
+    """Return what a list says of a run that was submitted; RunNotFoundError for one that nobody wrote down."""
+    receipt, entry = services.receipts.find(run.id), services.open_runs.find(run)
+    if entry and entry.run.id == run.id and not (receipt and receipt.is_final):
+        return _summary_of(entry)
+    return (receipt or services.receipts.get(run.id)).summary
 
 
 def cancel(run_id: str, services: Services) -> Receipt:
@@ -161,6 +197,22 @@ def _has_ended(receipt: Receipt, so: str) -> RunEndedError:
     return RunEndedError(f"run {receipt.run_id!r} has ended, its status is {receipt.status}: {so}")
 
 
+def _all(services: Services, status: str | None, limit: int, after: str) -> Iterator[Summary]:
+    """Yield the runs behind `after` of which some are to be shown, in order."""
+    is_among_ended = bool(after) and not after.startswith(NOT_ENDED)
+    listed = EndedRuns(services.blobs, services.settings.runs).list(after if is_among_ended else "")
+    ended = listed if status not in UNDER_WAY else iter(())
+    if is_among_ended or status not in (None, *UNDER_WAY):
+        yield from ended
+        return
+    newest = list(islice(ended, limit))
+    known = {
+        run.run_id for run in newest
+    }  # those with a receipt that are still open have died, or are about to end
+    under_way = [run for run in _under_way(services) if run.run_id not in known and run.key > after]
+    yield from chain(sorted(under_way, key=lambda run: run.key), newest, ended)
+
+
 def _under_way(services: Services) -> Iterator[Summary]:
     for blob in services.open_runs.list():
         if entry := services.open_runs.read(blob):
@@ -187,12 +239,3 @@ def _summary_of(entry: OpenRun) -> Summary:
 def _fits(run: Summary, status: str | None, model: str | None) -> bool:
     named = run.model or ""
     return status in (None, run.status) and model in (None, named, named.partition("@")[0])
-
-
-def _distinct(runs: Iterator[Summary]) -> Iterator[Summary]:
-    """Yield each run once: one that was given up and has ended after all is on the list twice."""
-    seen: set[str] = set()
-    for run in runs:
-        if run.run_id not in seen:
-            seen.add(run.run_id)
-            yield run

@@ -4,15 +4,15 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from errors import OptionsInvalidError
 from scoring.ended_runs import Summary
 from scoring.pipeline import run_here
-from scoring.receipt import Receipt, Status
-from scoring.runs import UNDER_WAY, cancel, describe_run, list_runs, next_attempt, replay
+from scoring.receipt import Receipt
+from scoring.runs import STATUSES, UNDER_WAY, cancel, describe_run, list_page, next_attempt, replay
 from scoring.services import Services
 from scoring.terminal import MEGA, summary
 from settings import Settings
@@ -20,7 +20,6 @@ from storage.command_line import PlainCommands, Store, errors_as_text
 
 COLUMNS = ("run", "status", "model", "input", "rows", "rejected", "seconds", "ended")
 NUMBERS = COLUMNS[4:7]
-STATUSES = (*UNDER_WAY, *get_args(Status))
 
 _NOWHERE = logging.NullHandler()
 """As for `score`: what log lines say is in the receipt."""
@@ -48,16 +47,15 @@ def show_list(
     with errors_as_text():
         if status not in (None, *STATUSES):
             raise OptionsInvalidError(f"there is no status {status!r}; there are: {', '.join(STATUSES)}")
-        found = list_runs(_open(store), status=status, model=model, limit=limit, after=after)
-        more = found[-1].key if len(found) == limit and found[-1].finished else None
+        page = list_page(_open(store), status=status, model=model, limit=limit, after=after)
         if as_json:
-            typer.echo(json.dumps({"runs": [run.to_dict() for run in found], "after": more}, indent=2))
+            typer.echo(json.dumps({"runs": [run.to_dict() for run in page.runs], "after": page.next}, indent=2))
             return
-        _print_table(found)
-        if not found:
+        _print_table(page.runs)
+        if not page.runs:
             typer.echo("no such runs", err=True)
-        elif more:
-            typer.echo(f"there may be more: --after {more}", err=True)
+        elif page.next:
+            typer.echo(f"there are more: --after {page.next}", err=True)
 
 
 @app.command()

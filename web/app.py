@@ -14,18 +14,18 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 
 from errors import DropscoreError
 from scoring.services import Services
 from settings import VERSION, Settings
-from web.answers import answer, answer_bug, answer_error, answer_gone, answer_http
+from web.answers import answer_bug, answer_error, answer_gone, answer_http
 from web.bodies import Limits
 from web.inference_v2 import inference_routes
 from web.mlflow import mlflow_routes
 from web.models import Models
 from web.predict import predict_routes
 from web.registry import registry_routes
+from web.runs import run_routes
 
 
 def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
@@ -43,6 +43,7 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
             *predict_routes(models, limits),
             *mlflow_routes(models, limits),
             *inference_routes(models, limits),
+            *run_routes(services, limits),
             *registry_routes(models, limits),
         ],
     )
@@ -55,13 +56,6 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
     def health() -> dict[str, str]:
         """Say that the process answers; nothing else is asked."""
         return {"status": "ok", "version": VERSION}
-
-    @app.get("/api/runs/{run_id}")
-    def run(run_id: str) -> Response:
-        """Return a run's receipt, or what is known of it while it is running."""
-        from scoring.runs import describe_run  # noqa: PLC0415  # it knows how files are scored: rows need not wait
-
-        return answer(describe_run(run_id, services()))
 
     return app
 

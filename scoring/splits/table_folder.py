@@ -123,6 +123,18 @@ def part_name(split: int) -> str:
     return f"part-{split:05d}.parquet"
 
 
+def is_part(name: str) -> bool:
+    """Say whether the file of a split may be called so."""
+    return _PART.fullmatch(name) is not None
+
+
+def parts_of(blobs: BlobStore, path: BlobPath, run_id: str) -> list[Blob]:
+    """Return the files of the folder that this run has completed, in order; none where there is no such folder."""
+    own = [blob for blob in _files(blobs, path, metadata=True) if blob.metadata.get(RUN_KEY) == run_id]
+    parts = [blob for blob in own if blob.metadata.get(PART_KEY) != SUCCESS]
+    return parts if len(parts) < len(own) else []
+
+
 def _remove_folder(
     blobs: BlobStore,
     path: BlobPath,
@@ -160,10 +172,10 @@ def _remove(blobs: BlobStore, path: BlobPath, run: Run, key: str, *, keep_same_i
             continue  # somebody was faster: look again at what is there
 
 
-def _files(blobs: BlobStore, path: BlobPath) -> Iterator[Blob]:
+def _files(blobs: BlobStore, path: BlobPath, *, metadata: bool = False) -> Iterator[Blob]:
     """Yield what may be a folder's own: `_SUCCESS` and parts."""
     prefix = f"{path.name}/"
-    for blob in blobs.list(path.container, prefix):
+    for blob in blobs.list(path.container, prefix, metadata=metadata):
         name = blob.path.name.removeprefix(prefix)
         if name == SUCCESS or _PART.fullmatch(name):
             yield blob
