@@ -25,6 +25,7 @@ from web.mlflow import mlflow_routes
 from web.models import Models
 from web.predict import predict_routes
 from web.registry import registry_routes
+from web.results import result_routes
 from web.runs import run_routes
 
 
@@ -44,6 +45,7 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
             *mlflow_routes(models, limits),
             *inference_routes(models, limits),
             *run_routes(services, limits),
+            *result_routes(services, settings),
             *registry_routes(models, limits),
         ],
     )
