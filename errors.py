@@ -36,6 +36,8 @@ DropscoreError
 ├── ResultGoneError                a run's result that a later run has replaced, or somebody has deleted
 ├── RangeInvalidError              a range of bytes that a file does not have
 ├── AnswerTooLargeError            a file that is too large for one answer
+├── UploadStalledError             an upload of which nothing comes any more
+├── TooManyUploadsError            more uploads at a time than there is memory for
 ├── SettingsError                  a setting that is missing or cannot be read
 └── RetriesExhaustedError          a job that failed at every try
 
@@ -274,6 +276,18 @@ class AnswerTooLargeError(DropscoreError):
     """The file is too large for one answer: it can be asked for in ranges."""
 
     code, status = "answer_too_large", 413
+
+
+class UploadStalledError(DropscoreError):
+    """Nothing more comes of an upload."""
+
+    code, status = "upload_stalled", 408
+
+
+class TooManyUploadsError(DropscoreError):
+    """More files are being uploaded than there is memory for."""
+
+    code, status, retryable = "too_many_uploads", 503, True
 
 
 class SettingsError(DropscoreError):

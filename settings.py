@@ -97,6 +97,8 @@ class Settings:
     """The largest body of a prediction request."""
     max_request_rows: int = 10_000
     """The most rows of a prediction request."""
+    max_upload_bytes: int = 5 * 1024**3
+    """The largest file that is taken over HTTP."""
     max_answer_bytes: int = 64 * 1024**2
     """The most of a file that one answer brings under the Functions host, which holds answers whole in memory."""
     model: str = ""

@@ -32,7 +32,6 @@ from scoring.ending import end_run, settle, settle_if_open, withdraw
 from scoring.job import FORMATS, Job, Run, format_of
 from scoring.log_lines import Pace, line
 from scoring.open_runs import pinned
-from scoring.options import Format
 from scoring.output import Output, Target, check_current, check_results, result_paths, superseded
 from scoring.parquet.codec import CONTENT_TYPE as PARQUET
 from scoring.parquet.codec import score_parquet
@@ -285,7 +284,7 @@ def open_work(
 
 def check_run(run: Run, services: Services) -> tuple[Blob, ModelVersion]:
     """Return what a run scores and by what; the error that it would end with, if there is one or the other not."""
-    _format(run.job)
+    check_format(run.job)
     if run.input is None:
         raise _absent(run, services)
     return run.input, run.model or _missing(run, services)
@@ -375,13 +374,12 @@ def content_type_of(name: str) -> str:
     return COMPRESSED_TYPES.get(name.rpartition(".")[2].lower()) or CONTENT_TYPES[format_of(name) or "csv"]
 
 
-def _format(job: Job) -> Format:
-    kind = format_of(job.input.name)
-    if kind is None:
+def check_format(job: Job) -> None:
+    """Raise FormatUnsupportedError for a file that is neither CSV nor Parquet by its name."""
+    if format_of(job.input.name) is None:
         raise FormatUnsupportedError(
             f"only {', '.join(FORMATS)} files are scored: convert or rename this one", file=str(job.input)
         )
-    return kind
 
 
 def _check_sum(tally: Tally) -> None:

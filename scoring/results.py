@@ -89,7 +89,7 @@ def _content_type(path: BlobPath, receipt: Receipt, services: Services) -> str:
 
 def _gone(receipt: Receipt, path: BlobPath) -> ResultGoneError:
     return ResultGoneError(
-        f"{path} is not run {receipt.run_id!r}'s any more: a later run of the same input has replaced it, or it was "
-        "deleted",
+        f"{path} is not run {receipt.run_id!r}'s any more: a later run of the same input has replaced it, or it "
+        "was deleted",
         file=str(path),
     )

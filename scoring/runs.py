@@ -56,10 +56,20 @@ def submit(job: Job, services: Services) -> Submitted:
         )
     run = begin(job, services)
     check_run(run, services)
-    entered = enter(run.job, services, is_queued=True)
-    if entered.is_new:  # if this dies before the message is sent, the sweeper sends it
+    submitted = expect(run.job, services)
+    if submitted.is_new:  # if this dies before the message is sent, the sweeper sends it
+        services.queues.send(services.settings.jobs_queue, submitted.run.job.to_json())
+    return submitted
+
+
+def expect(job: Job, services: Services) -> Submitted:
+    """Write down which run a job will be that somebody else queues, as the blob trigger does for a dropped file.
+
+    Pinned as by `submit`. If nobody does queue it, the sweeper will.
+    """
+    entered = enter(job, services, is_queued=True)
+    if entered.is_new:
         services.receipts.announce_queued(entered.run)
-        services.queues.send(services.settings.jobs_queue, entered.run.job.to_json())
     return Submitted(entered.run, entered.is_new)
 
 

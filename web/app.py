@@ -20,6 +20,7 @@ from scoring.services import Services
 from settings import VERSION, Settings
 from web.answers import answer_bug, answer_error, answer_gone, answer_http
 from web.bodies import Limits
+from web.files import file_routes
 from web.inference_v2 import inference_routes
 from web.mlflow import mlflow_routes
 from web.models import Models
@@ -44,6 +45,7 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
             *predict_routes(models, limits),
             *mlflow_routes(models, limits),
             *inference_routes(models, limits),
+            *file_routes(services, settings),
             *run_routes(services, limits),
             *result_routes(services, settings),
             *registry_routes(models, limits),
