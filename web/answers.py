@@ -21,8 +21,12 @@ _RETRY = {"retry-after": "5"}
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with `content` as JSON in ASCII: whatever a text holds, half a surrogate pair too, can be written."""
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    return Response(text.encode("ascii"), status, headers, _JSON)
+    return Response(encode(content), status, headers, _JSON)
+
+
+def encode(content: Any) -> bytes:
+    """Return `content` as JSON in ASCII; ValueError where it holds NaN or an infinity."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def answer_error(request: Request, error: Exception) -> Response:

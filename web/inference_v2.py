@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, which KServe, MLServer and Triton speak; tensors are JSON."""
+"""The Open Inference Protocol, version 2, which KServe, MLServer and Triton speak; tensors are JSON or binary."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from model_store.model import Model
 from scoring.rows import answer_columns
 from scoring.strict_json import read_json
 from settings import VERSION
-from web.answers import answer
+from web.answers import answer, encode
+from web.binary_tensors import EXTENSION, HEADER, SIZE, split_body
 from web.bodies import Limits, read_body
 from web.models import Models
 from web.tensors import Tensor, check_parameters, describe, to_tensor
 
-_BINARY = "inference-header-content-length"
 _PLATFORM = "onnx_onnxv1"  # the protocol's own word for ONNX
 _LONGEST_ID = 1000  # characters
 
@@ -28,7 +28,7 @@ def inference_routes(models: Models, limits: Limits) -> list[Route]:
 
     async def server(_request: Request) -> Response:
         """Say who answers."""
-        return answer({"name": "dropscore", "version": VERSION, "extensions": []})
+        return answer({"name": "dropscore", "version": VERSION, "extensions": [EXTENSION]})
 
     async def live(_request: Request) -> Response:
         """Say that the process answers."""
@@ -59,10 +59,14 @@ def inference_routes(models: Models, limits: Limits) -> list[Route]:
 
     async def infer(request: Request) -> Response:
         """Score rows that come as one tensor a column."""
-        if _BINARY in request.headers:
-            raise MessageInvalidError("the body has binary tensors: send JSON (in tritonclient, binary_data=False)")
         body = await read_body(request, limits)
-        return answer(await run_in_threadpool(_infer, models, limits, _reference(request), body))
+        header = request.headers.get(HEADER)
+        content, tails = await run_in_threadpool(_infer, models, limits, _reference(request), body, header)
+        if not tails:
+            return answer(content)
+        head = encode(content)
+        headers = {HEADER: str(len(head))}
+        return Response(b"".join((head, *tails)), headers=headers, media_type="application/octet-stream")
 
     model = "/v2/models/{model}"
     return [
@@ -87,8 +91,12 @@ def _reference(request: Request) -> str:
     return model if version is None else f"{model}@{version}"
 
 
-def _infer(models: Models, limits: Limits, reference: str, body: bytes) -> dict[str, Any]:
-    content = read_json(body, "the body")
+def _infer(
+    models: Models, limits: Limits, reference: str, body: bytes, header: str | None
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the answer's JSON, and the bytes behind it if there are such."""
+    head, tail = split_body(body, header)
+    content = read_json(head, "the body")
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), list):
         raise MessageInvalidError('the body must be an object with "inputs", a list of tensors')
     name = content.get("id")
@@ -96,9 +104,12 @@ def _infer(models: Models, limits: Limits, reference: str, body: bytes) -> dict[
         raise MessageInvalidError(f'"id" must be a text of at most {_LONGEST_ID} characters')
     parameters = content.get("parameters")
     check_parameters(parameters, "the request")
-    tensors = [Tensor.parse(entry, number) for number, entry in enumerate(content["inputs"], 1)]
+    tensors = [
+        Tensor.parse(entry, number, tail.take(entry, number)) for number, entry in enumerate(content["inputs"], 1)
+    ]
+    tail.check_empty()
     served = models.current(reference)
-    outputs = _asked(content.get("outputs"), served.model)
+    outputs = _asked(content.get("outputs"), served.model, binary=_flag(parameters, "binary_data_output") or False)
     limits.check_rows(max((len(tensor.cells) for tensor in tensors), default=0))
     with models.services().engine.requests:
         answers = answer_columns(
@@ -107,9 +118,12 @@ def _infer(models: Models, limits: Limits, reference: str, body: bytes) -> dict[
     answers.check_whole()
     columns = {column.name: column for column in served.model.signature.outputs}
     tall = bool(tensors) and all(tensor.tall for tensor in tensors)
-    return _head(served, name, parameters) | {
-        "outputs": [to_tensor(columns[output], answers.outputs[output], tall=tall) for output in outputs]
-    }
+    given = [
+        to_tensor(columns[output], answers.outputs[output], tall=tall, binary=binary)
+        for output, binary in outputs.items()
+    ]
+    tails = [content for _, content in given] if any(SIZE in t.get("parameters", ()) for t, _ in given) else []
+    return _head(served, name, parameters) | {"outputs": [tensor for tensor, _ in given]}, tails
 
 
 def _head(served: Served, name: str | None, parameters: Any) -> dict[str, Any]:
@@ -134,11 +148,14 @@ def _columns(tensors: list[Tensor], model: Model) -> dict[str, Any]:
     return {tensor.name: tensor.cells for tensor in known}
 
 
-def _asked(entries: Any, model: Model) -> list[str]:
-    """Return the outputs that a request asks for, in its order: all of them where it names none."""
+def _asked(entries: Any, model: Model, *, binary: bool) -> dict[str, bool]:
+    """Return the outputs that a request asks for, in its order, and whether each is to be binary.
+
+    All of them where it names none; as `binary` says where it does not say it of an output.
+    """
     names = [column.name for column in model.signature.outputs]
     if entries is None or entries == []:
-        return names
+        return dict.fromkeys(names, binary)
     if not isinstance(entries, list) or not all(
         isinstance(e, dict) and isinstance(e.get("name"), str) for e in entries
     ):
@@ -148,4 +165,13 @@ def _asked(entries: Any, model: Model) -> list[str]:
         raise MessageInvalidError(f'"outputs" asks for what is none of the model\'s: {", ".join(map(repr, names))}')
     if len(set(asked)) < len(asked):
         raise MessageInvalidError('"outputs" asks for an output twice')
-    return asked
+    said = [_flag(entry.get("parameters"), "binary_data") for entry in entries]
+    return {name: binary if flag is None else flag for name, flag in zip(asked, said, strict=True)}
+
+
+def _flag(parameters: Any, name: str) -> bool | None:
+    """Return what parameters say of a flag; None where they say nothing."""
+    flag = parameters.get(name) if isinstance(parameters, dict) else None
+    if flag is None or isinstance(flag, bool):
+        return flag
+    raise MessageInvalidError(f'"{name}" must be true or false')

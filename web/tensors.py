@@ -7,6 +7,7 @@ from typing import Any
 from errors import ColumnTypeError, MessageInvalidError
 from model_store import Column, ColumnType
 from scoring.strict_json import read_json
+from web.binary_tensors import SIZE, to_bytes, to_cells
 
 DATATYPES: Mapping[ColumnType, str] = {
     ColumnType.BOOLEAN: "BOOL",
@@ -55,13 +56,16 @@ class Tensor:
     cells: Sequence[Any]
 
     @classmethod
-    def parse(cls, entry: Any, number: int) -> "Tensor":
-        """Read the request's input `number`, counted from 1; MessageInvalidError says what is wrong with it."""
+    def parse(cls, entry: Any, number: int, content: bytes | None = None) -> "Tensor":
+        """Read the request's input `number`, counted from 1, and its bytes where it came with some.
+
+        MessageInvalidError says what is wrong with it.
+        """
         which = f"input {number}"
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise MessageInvalidError(f"{which} must be an object with a name")
         check_parameters(entry.get("parameters"), which)
-        shape, datatype, data = entry.get("shape"), entry.get("datatype"), entry.get("data")
+        shape, datatype = entry.get("shape"), entry.get("datatype")
         if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
             raise MessageInvalidError(f"{which} has no shape: write [n] or [n, 1]")
         if len(shape) not in (1, 2) or shape[1:] not in ([], [1]):
@@ -70,17 +74,20 @@ class Tensor:
             raise MessageInvalidError(
                 f"{which} has no datatype: BOOL, INT8 to INT64, UINT8 to UINT64, FP16 to FP64, BYTES"
             )
-        if not isinstance(data, list):
-            raise MessageInvalidError(f"{which} has no data: a list of {shape[0]:,} values")
-        if len(shape) == 2 and data and all(isinstance(row, list) and len(row) == 1 for row in data):
-            data = [row[0] for row in data]
+        tall = len(shape) == 2
+        if content is None:
+            data = _listed(entry.get("data"), shape[0], tall=tall, which=which)
+        elif "data" in entry:
+            raise MessageInvalidError(f"{which} has its data twice, in binary and in JSON")
+        else:
+            data = to_cells(content, datatype, shape[0], which)
         if datatype == "BYTES" and (entry.get("parameters") or {}).get("content_type") == _TEXTS_OF_JSON:
             data = [read_json(cell, f"a value of {which}") if isinstance(cell, str) else cell for cell in data]
         if len(data) != shape[0]:
             raise MessageInvalidError(f"{which} has {len(data):,} values where its shape says {shape[0]:,}")
         if not all(cell is None or _is_of(cell, datatype) for cell in data):
             raise MessageInvalidError(f"a value of {which} is not of its datatype")
-        return cls(entry["name"], len(shape) == 2, datatype, data)
+        return cls(entry["name"], tall, datatype, data)
 
     def check_fits(self, column: Column) -> None:
         """Raise ColumnTypeError where the model's column takes nothing of this datatype."""
@@ -97,10 +104,6 @@ def check_parameters(parameters: Any, which: str) -> None:
         return
     if not isinstance(parameters, dict):
         raise MessageInvalidError(f"the parameters of {which} must be an object")
-    if "binary_data_size" in parameters:
-        raise MessageInvalidError(
-            f"{which} has its data in binary: send it as JSON (in tritonclient, binary_data=False)"
-        )
     content_type = parameters.get("content_type")
     if not (content_type is None or isinstance(content_type, str)) or content_type not in _CONTENT_TYPES:
         raise MessageInvalidError(f"the content_type of {which} must be one of pd, np, str, datetime, pd_json")
@@ -111,13 +114,30 @@ def describe(columns: Sequence[Column]) -> list[dict[str, Any]]:
     return [{"name": column.name, "datatype": DATATYPES[column.type], "shape": [-1]} for column in columns]
 
 
-def to_tensor(column: Column, cells: Sequence[Any], *, tall: bool) -> dict[str, Any]:
-    """Return an output as a tensor; texts say that they are such, as MLServer's codecs want to know."""
+def to_tensor(
+    column: Column, cells: Sequence[Any], *, tall: bool, binary: bool = False
+) -> tuple[dict[str, Any], bytes]:
+    """Return an output as a tensor, and its bytes if it is `binary`; of one that bytes have no words for, none.
+
+    Texts say that they are such, as MLServer's codecs want to know.
+    """
     shape = [len(cells), 1] if tall else [len(cells)]
     tensor: dict[str, Any] = {"name": column.name, "shape": shape, "datatype": DATATYPES[column.type]}
     if tensor["datatype"] == "BYTES":
         tensor["parameters"] = {"content_type": "str"}
-    return tensor | {"data": cells}
+    content = to_bytes(cells, tensor["datatype"]) if binary else None
+    if content is None:
+        return tensor | {"data": cells}, b""
+    return tensor | {"parameters": tensor.get("parameters", {}) | {SIZE: len(content)}}, content
+
+
+def _listed(data: Any, count: int, *, tall: bool, which: str) -> list[Any]:
+    """Return a tensor's data as JSON has it, flat."""
+    if not isinstance(data, list):
+        raise MessageInvalidError(f"{which} has no data: a list of {count:,} values")
+    if tall and data and all(isinstance(row, list) and len(row) == 1 for row in data):
+        return [row[0] for row in data]
+    return data
 
 
 def _is_of(cell: Any, datatype: str) -> bool:

@@ -69,8 +69,8 @@ def test_ids_come_back(client) -> None:
 
 
 def test_outputs_can_be_chosen(client) -> None:
-    """The outputs that are named come, in that order; what they say about binary data is ignored."""
-    both = [{"name": "probability_leave", "parameters": {"binary_data": True}}, {"name": "prediction"}]
+    """The outputs that are named come, in that order."""
+    both = [{"name": "probability_leave"}, {"name": "prediction"}]
     for asked in (both, both[:1]):
         outputs = infer(client, outputs=asked).json()["outputs"]
         assert [output["name"] for output in outputs] == [output["name"] for output in asked]
@@ -119,7 +119,6 @@ def test_numbers_of_any_type_that_lose_nothing_are_taken(client, change) -> None
         (AGE | {"datatype": []}, "has no datatype"),
         (AGE | {"data": None}, "has no data"),
         (tensor("age", "FP64", [1, 2], parameters=[]), "parameters of input 1"),
-        (tensor("age", "FP64", [1, 2], parameters={"binary_data_size": 8}), "binary_data=False"),
         (tensor("plan", "BYTES", ["YQ=="], parameters={"content_type": "base64"}), "content_type of input 4"),
         (tensor("plan", "BYTES", ["YQ=="], parameters={"content_type": [1]}), "content_type of input 4"),
     ],
@@ -158,12 +157,6 @@ def test_requests_that_are_none_are_refused(client, body, says: str) -> None:
     assert says in answer.json()["error"]
 
 
-def test_binary_tensors_are_refused_by_name(client) -> None:
-    """Who sends the binary extension is told how not to."""
-    answer = client.post(URL, content=b"{}\0\0", headers={"inference-header-content-length": "2"})
-    assert (answer.status_code, "binary_data=False" in answer.json()["error"]) == (400, True)
-
-
 def test_a_model_describes_itself(client) -> None:
     """Metadata names versions, inputs and outputs with their datatypes; a version is a part of the path."""
     body = client.get("/v2/models/churn").json()
@@ -182,7 +175,11 @@ def test_a_version_can_be_asked(client) -> None:
 
 def test_readiness(client) -> None:
     """Server and models say that they are there, in JSON."""
-    assert client.get("/v2").json() == {"name": "dropscore", "version": VERSION, "extensions": []}
+    assert client.get("/v2").json() == {
+        "name": "dropscore",
+        "version": VERSION,
+        "extensions": ["binary_tensor_data"],
+    }
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
     for path in ("churn", "churn@1", "churn/versions/1"):
