@@ -7,10 +7,14 @@ from typing import Any
 from errors import MessageInvalidError
 
 
-def read_json(text: str | bytes, what: str) -> Any:
-    """Return what `text` holds; MessageInvalidError says where `what` is not JSON, without a word of it."""
+def read_json(text: str | bytes, what: str, *, nan: bool = False) -> Any:
+    """Return what `text` holds; MessageInvalidError says where `what` is not JSON, without a word of it.
+
+    With `nan`, NaN is read as null: the clients of some protocols write a missing number so.
+    """
+    constant = _null_for_nan if nan else _no_constant
     try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_object)
+        return json.loads(text, parse_constant=constant, parse_float=_finite, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise MessageInvalidError(f"{what} is not JSON: {_reason(error)}") from error
 
@@ -25,6 +29,11 @@ def _reason(error: Exception) -> str:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON value: write null for no value")
+
+
+def _null_for_nan(name: str) -> None:
+    if name != "NaN":
+        _no_constant(name)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

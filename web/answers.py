@@ -77,6 +77,7 @@ def _inference(error: Mapping[str, Any], _status: int) -> dict[str, Any]:
 
 _FORMS: Mapping[str, Callable[[Mapping[str, Any], int], dict[str, Any]]] = {
     "invocations": _mlflow,
+    "endpoints": _mlflow,
     "score": _mlflow,
     "v2": _inference,
 }

@@ -96,7 +96,7 @@ def _infer(
 ) -> tuple[dict[str, Any], list[bytes]]:
     """Return the answer's JSON, and the bytes behind it if there are such."""
     head, tail = split_body(body, header)
-    content = read_json(head, "the body")
+    content = read_json(head, "the body", nan=True)  # as tritonclient writes it
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), list):
         raise MessageInvalidError('the body must be an object with "inputs", a list of tensors')
     name = content.get("id")

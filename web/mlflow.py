@@ -35,7 +35,7 @@ def mlflow_routes(models: Models, limits: Limits) -> list[Route]:
         if kind not in (JSON, CSV):
             raise FormatUnsupportedError(f"the content type must be {JSON} or {CSV}")
         body = await read_body(request, limits)
-        asked = request.query_params.get("model")
+        asked = request.path_params.get("model") or request.query_params.get("model")
         served, answers = await run_in_threadpool(_invoke, models, limits, asked, kind, body)
         rows = answers.rows()
         content = rows if request.scope["path"] == "/score" else {"predictions": rows}
@@ -52,6 +52,7 @@ def mlflow_routes(models: Models, limits: Limits) -> list[Route]:
     return [
         Route("/invocations", invoke, methods=["POST"]),
         Route("/score", invoke, methods=["POST"]),
+        Route("/endpoints/{model:path}/invocations", invoke, methods=["POST"]),  # where mlflow.deployments asks
         Route("/ping", ping),
         Route("/health", ping),
         Route("/version", version),
@@ -59,7 +60,7 @@ def mlflow_routes(models: Models, limits: Limits) -> list[Route]:
 
 
 def _invoke(models: Models, limits: Limits, asked: str | None, kind: str, body: bytes) -> tuple[Served, Answers]:
-    content = read_json(body, "the body") if kind == JSON else None
+    content = read_json(body, "the body", nan=True) if kind == JSON else None  # as MLflow's client writes it
     served = models.meant(asked)
     with models.services().engine.requests:
         if kind == CSV:

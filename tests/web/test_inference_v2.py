@@ -61,6 +61,13 @@ def test_texts_may_each_be_json(client) -> None:
         assert infer(client, plan).status_code == 400
 
 
+def test_nan_is_no_value(client) -> None:
+    """tritonclient writes a missing number as NaN where it writes JSON."""
+    body = json.dumps({"inputs": INPUTS}).replace("[20, null]", "[20, NaN]")
+    assert "NaN" in body
+    assert client.post(URL, content=body).json()["outputs"][1]["data"] == pytest.approx(EXPECTED, abs=1e-15)
+
+
 def test_ids_come_back(client) -> None:
     """An id is echoed as it was, whatever text it is."""
     for name in ("order-17", "é\ud800", ""):

@@ -62,6 +62,24 @@ def test_csv_is_read_as_a_dropped_file_is(client, kind: str, text: str) -> None:
     check(client.post("/invocations", content=text.encode(), headers={"content-type": kind}).json()["predictions"])
 
 
+def test_nan_is_no_value(client) -> None:
+    """MLflow's own client writes a missing number as NaN, which is no JSON; infinities are refused."""
+    body = json.dumps({"instances": LISTS}).replace("null, 4", "NaN, 4")
+    check(client.post("/invocations", content=body).json()["predictions"])
+    for bad in ("Infinity", "-Infinity"):
+        answer = client.post("/invocations", content=body.replace("NaN", bad))
+        assert (answer.status_code, f"{bad} is no JSON value" in answer.json()["message"]) == (400, True)
+
+
+@pytest.mark.parametrize("model", ["churn", "churn@1", "models:/churn/1"])
+def test_the_path_may_name_the_model(client, model: str) -> None:
+    """As mlflow.deployments asks; errors have MLflow's form there, too."""
+    answer = client.post(f"/endpoints/{model}/invocations?model=nope", json={"instances": LISTS})
+    check(answer.json()["predictions"])
+    refused = client.post("/endpoints/nope/invocations", json={"instances": LISTS})
+    assert (refused.status_code, refused.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
 def test_azure_ml_gets_a_bare_list(client) -> None:
     """POST /score answers as an MLflow model on an Azure ML endpoint does."""
     check(client.post("/score", json={"input_data": SPLIT}).json())
