@@ -4,7 +4,9 @@ import datetime as dt
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,3 +27,14 @@ def machine(libraries: Iterable[str]) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in libraries)
     cores = f"{os.cpu_count()} cores of {platform.machine()}"
     return f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {cores}, Python {platform.python_version()}, {versions}"
+
+
+@cache
+def commit() -> str:
+    """Return the short name of the commit that is checked out, with -dirty if files are not as in it.
+
+    As they were when it was first asked: what is measured later finds what was written of the first.
+    """
+    words = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    answer = subprocess.run(words, cwd=RESULTS.parent, check=False, capture_output=True, text=True)
+    return answer.stdout.strip() or "unknown"  # a copy of the files may have no history

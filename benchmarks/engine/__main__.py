@@ -23,7 +23,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 from benchmarks.engine import models, report
@@ -44,7 +43,7 @@ from benchmarks.engine.systems import (
     without_slower,
 )
 from benchmarks.engine.targets import ROWS
-from benchmarks.processes import ROOT
+from benchmarks.results import commit
 
 GROWTH = (100_000, 1_000_000, 2_000_000, 10_000_000)
 GROWTH_MODELS = ("logreg", "hgb")
@@ -165,17 +164,6 @@ def machine() -> str:
     versions = ", ".join(" ".join(pair) for pair in zip(LIBRARIES, answer.stdout.split(), strict=True))
     cores = f"{os.cpu_count()} cores of {platform.machine()}"
     return f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {cores}, Python {platform.python_version()}, {versions}"
-
-
-@cache
-def commit() -> str:
-    """Return the short name of the commit that is checked out, with -dirty if files are not as in it.
-
-    As they were when the first cell was measured: those after it find what was written of it.
-    """
-    words = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    answer = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
-    return answer.stdout.strip() or "unknown"  # a copy of the files may have no history
 
 
 def tell(text: str) -> None:
