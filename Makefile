@@ -5,7 +5,8 @@ PYTHON ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo start test fuzz test-faults test-frameworks check models bench bench-quick lock clean
+.PHONY: help setup demo start test fuzz test-faults test-frameworks test-clients test-load check models bench bench-http \
+	bench-quick wrk lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -48,6 +49,12 @@ test-faults: setup ## Break runs in every way we know; prints cases, runs and vi
 test-frameworks: ## Test PyTorch, TensorFlow and MLflow, in environments it makes (Python 3.11 to 3.13)
 	@$(PYTHON) -m tests.frameworks.environments
 
+test-clients: setup ## Ask a real server with other people's clients, in an environment it makes (Python 3.12); curl too
+	@$(BIN)/python -m tests.clients
+
+test-load: setup ## Press a real server hard, on this machine only, for about two minutes; prints a table
+	@$(BIN)/python -m tests.load
+
 check: setup ## Lint, types, import contract
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -65,6 +72,22 @@ $(VENV)-bench/.ready: benchmarks/requirements-peers.txt $(VENV)/.ready
 	@$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 		-r benchmarks/requirements-peers.txt
 	@touch $@
+
+# MLServer is made for Python 3.12 and older.
+$(VENV)-mlserver/.ready: benchmarks/requirements-mlserver.txt $(VENV)/.ready
+	@echo "Installing MLServer into $(VENV)-mlserver ..."
+	@test -x $(VENV)-mlserver/bin/python || $$($(BIN)/python -c \
+		'from tests.frameworks.environments import find_python; print(find_python("3.12"))') -m venv $(VENV)-mlserver
+	@$(VENV)-mlserver/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r benchmarks/requirements-mlserver.txt
+	@touch $@
+
+# What asks for rows, by HTTP, as fast as they are answered: Debian's package.
+wrk:
+	@command -v wrk >/dev/null || { echo "Installing wrk ..."; $(SUDO) apt-get install --yes --quiet wrk >/dev/null; }
+
+bench-http: setup wrk $(VENV)-bench/.ready $(VENV)-mlserver/.ready ## One row by HTTP, side by side; wrk by apt-get (SUDO=sudo)
+	@$(BIN)/python -m benchmarks.http
 
 bench: setup $(VENV)-bench/.ready ## Measure, side by side with what people use today; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks.engine --better-mlflow
@@ -86,6 +109,12 @@ lock: setup ## Pin all requirements anew, with hashes
 	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
 		--custom-compile-command 'make lock' benchmarks/requirements-peers.in -c requirements-dev.txt \
 		-o benchmarks/requirements-peers.txt
+	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python-version 3.12 \
+		--custom-compile-command 'make lock' benchmarks/requirements-mlserver.in -c requirements-dev.txt \
+		-o benchmarks/requirements-mlserver.txt
+	@$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate --python-version 3.12 \
+		--custom-compile-command 'make lock' tests/clients/requirements-clients.in \
+		-o tests/clients/requirements-clients.txt
 	@$(foreach pair,torch:3.11 mlflow:3.12 keras:3.13,$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate \
 		--python-version $(lastword $(subst :, ,$(pair))) --python-platform x86_64-manylinux_2_28 \
 		$(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)") --custom-compile-command 'make lock' \
@@ -93,6 +122,6 @@ lock: setup ## Pin all requirements anew, with hashes
 		-o tests/frameworks/requirements-$(firstword $(subst :, ,$(pair))).txt &&) true
 
 clean: ## Remove what was installed, built or run here
-	rm -rf $(VENV) $(VENV)-frameworks $(VENV)-bench node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache \
+	rm -rf $(VENV) $(VENV)-frameworks $(VENV)-bench $(VENV)-mlserver node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache \
 		.ruff_cache .import_linter_cache .hypothesis .fuzz benchmarks/.work
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

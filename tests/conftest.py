@@ -21,7 +21,8 @@ from settings import Settings
 from tests.hand_model import HandModel, make_conversion
 from tests.split_runs import Fleet, memory_services
 
-collect_ignore = ["frameworks"]  # `make test-frameworks` runs these, in environments of their own
+# `make test-frameworks` and `make test-clients` run these, in environments of their own.
+collect_ignore = ["frameworks", "clients"]
 
 # Machines are shared and noisy: a slow example is no failure.
 hypothesis_settings.register_profile("house", deadline=None)

@@ -25,11 +25,13 @@ class Environment:
     name: str
     python: str
     """Which minor version: each of those that we support once."""
+    folder: Path = HERE
+    """Where its requirements are."""
 
     @property
     def requirements(self) -> Path:
         """What is installed in it, with hashes."""
-        return HERE / f"requirements-{self.name}.txt"
+        return self.folder / f"requirements-{self.name}.txt"
 
     @property
     def interpreter(self) -> Path:
