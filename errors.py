@@ -9,6 +9,7 @@ DropscoreError
 │   ├── FileEmptyError             no bytes at all
 │   ├── FileMalformedError         not the format its name says, or cut short
 │   ├── RecordTooLargeError        one record larger than a block may be
+│   ├── BodyTimeoutError           a request's body that comes too slowly
 │   ├── ExpansionError             a compressed file that becomes far larger than text does
 │   ├── OutputEncodingError        a result that the input's encoding cannot write
 │   ├── ColumnMissingError         a column the model needs is not there
@@ -118,6 +119,12 @@ class RecordTooLargeError(InputError):
     """One record is larger than a block may be."""
 
     code, status = "record_too_large", 413
+
+
+class BodyTimeoutError(InputError):
+    """A request's body was not here in the time that it may take."""
+
+    code, status = "body_timeout", 408
 
 
 class ExpansionError(InputError):

@@ -101,6 +101,8 @@ class Settings:
     """The largest file that is taken over HTTP."""
     max_answer_bytes: int = 64 * 1024**2
     """The most of a file that one answer brings under the Functions host, which holds answers whole in memory."""
+    max_request_seconds: int = 60
+    """How long the body of a prediction request may take to come: who is slower holds memory for nothing."""
     model: str = ""
     """The model that /invocations and /score mean where the request names none: a reference such as churn@champion.
     Without one it is the registry's only model."""

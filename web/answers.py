@@ -15,8 +15,11 @@ log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 
-_RETRY = {"retry-after": "5"}
-"""What a 503 says: seconds."""
+_MORE: Mapping[int, Mapping[str, str]] = {
+    408: {"connection": "close"},  # whoever sent too slowly may go on doing so
+    503: {"retry-after": "5"},  # seconds
+}
+"""Headers of errors, by their status."""
 
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -33,7 +36,7 @@ def answer_error(request: Request, error: Exception) -> Response:
     """Answer with what one of our own errors says."""
     if not isinstance(error, DropscoreError):
         raise error
-    return _answer_as(request, error.to_dict(), error.status, _RETRY if error.status == 503 else None)
+    return _answer_as(request, error.to_dict(), error.status, _MORE.get(error.status))
 
 
 def answer_http(request: Request, error: Exception) -> Response:

@@ -1,10 +1,11 @@
 """Bodies of requests: as many bytes as are allowed, and what they are."""
 
+import asyncio
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from errors import FormatUnsupportedError, RecordTooLargeError
+from errors import BodyTimeoutError, FormatUnsupportedError, RecordTooLargeError
 from settings import Settings
 
 CSV = "text/csv"
@@ -17,13 +18,17 @@ class Limits:
 
     bytes: int
     rows: int
+    seconds: int
+    """In which a body has to be here."""
     incoming: str
     """The container of dropped files."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
         """Return the limits that are set."""
-        return cls(settings.max_request_bytes, settings.max_request_rows, settings.incoming)
+        return cls(
+            settings.max_request_bytes, settings.max_request_rows, settings.max_request_seconds, settings.incoming
+        )
 
     def check_rows(self, count: int) -> None:
         """Raise RecordTooLargeError for more rows than one request may have."""
@@ -47,7 +52,8 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     """Return a request's body, which is read no further than `limits` allow.
 
     RecordTooLargeError where its Content-Length is larger, before anything is read, or where more comes than that;
-    FormatUnsupportedError for a compressed one. This runs on the event loop and waits for the body alone.
+    BodyTimeoutError where it comes too slowly; FormatUnsupportedError for a compressed one. This runs on the event
+    loop and waits for the body alone.
     """
     headers = request.headers
     length = headers.get("content-length", "")
@@ -56,11 +62,15 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     if headers.get("content-encoding", "identity") != "identity":
         raise FormatUnsupportedError("the body is compressed: send it as it is")
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limits.bytes:
-            raise limits.too_large()
-        parts.append(part)
+    try:
+        async with asyncio.timeout(limits.seconds):
+            async for part in request.stream():
+                size += len(part)
+                if size > limits.bytes:
+                    raise limits.too_large()
+                parts.append(part)
+    except TimeoutError:
+        raise BodyTimeoutError(f"the body was not here after {limits.seconds} s") from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -62,7 +62,7 @@ def test_texts_may_each_be_json(client) -> None:
 
 
 def test_nan_is_no_value(client) -> None:
-    """tritonclient writes a missing number as NaN where it writes JSON."""
+    """A missing number is NaN where tritonclient writes JSON."""
     body = json.dumps({"inputs": INPUTS}).replace("[20, null]", "[20, NaN]")
     assert "NaN" in body
     assert client.post(URL, content=body).json()["outputs"][1]["data"] == pytest.approx(EXPECTED, abs=1e-15)
