@@ -109,8 +109,9 @@ lock: setup ## Pin all requirements anew, with hashes
 	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
 		--custom-compile-command 'make lock' benchmarks/requirements-peers.in -c requirements-dev.txt \
 		-o benchmarks/requirements-peers.txt
+	@grep -oE '^(joblib|lightgbm|numpy|pandas|scikit-learn|scipy)==[^ ]+' requirements-dev.txt >$(VENV)/pickled.txt
 	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python-version 3.12 \
-		--custom-compile-command 'make lock' benchmarks/requirements-mlserver.in -c requirements-dev.txt \
+		--custom-compile-command 'make lock' benchmarks/requirements-mlserver.in -c $(VENV)/pickled.txt \
 		-o benchmarks/requirements-mlserver.txt
 	@$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate --python-version 3.12 \
 		--custom-compile-command 'make lock' tests/clients/requirements-clients.in \

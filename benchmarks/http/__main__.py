@@ -24,7 +24,7 @@ from benchmarks.http.cells import MEASURED, Cell, Measured
 from benchmarks.http.circumstances import check_tools, circumstances
 from benchmarks.http.rows import WORK
 from benchmarks.http.servers import Numbers
-from benchmarks.http.systems import FASTAPI, MLFLOW, OURS, SYSTEMS, ours_settings
+from benchmarks.http.systems import FASTAPI, MLFLOW, MLSERVERS, OURS, SYSTEMS, ours_settings
 from benchmarks.processes import ROOT, environment
 from benchmarks.results import commit
 
@@ -91,7 +91,9 @@ def measure_servers(model: str, arguments: argparse.Namespace) -> Taken:
     return runs, {name: probe for name, probe in probes.items() if name not in chosen}
 
 
-def without_slower(probes: dict[str, Numbers], kinds: Sequence[Sequence[str]] = (FASTAPI, MLFLOW)) -> list[str]:
+def without_slower(
+    probes: dict[str, Numbers], kinds: Sequence[Sequence[str]] = (FASTAPI, MLFLOW, MLSERVERS)
+) -> list[str]:
     """Return the systems without those of a kind that are slower than its fastest."""
     left_out = set()
     for kind in kinds:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.engine.models import BENCH_PYTHON
-from benchmarks.http.systems import MLSERVER, MLSERVER_SKLEARN
+from benchmarks.http.systems import MLSERVER, MLSERVERS
 from benchmarks.processes import ROOT
 from benchmarks.results import machine
 
@@ -25,7 +25,7 @@ BENCH = (
     "uvloop",
     "httptools",
 )
-MLSERVERS = ("mlserver", "mlserver-sklearn", "pandas", "scikit-learn", "uvicorn", "uvloop")
+THEIRS = ("mlserver", "mlserver-sklearn", "pandas", "scikit-learn", "uvicorn", "uvloop")
 
 
 def wrk() -> str:
@@ -36,7 +36,7 @@ def wrk() -> str:
 def check_tools(systems: Sequence[str]) -> None:
     """End the program if something is not installed."""
     wrk()
-    for path in (BENCH_PYTHON, *([MLSERVER] if MLSERVER_SKLEARN in systems else [])):
+    for path in (BENCH_PYTHON, *([MLSERVER] if set(MLSERVERS) & set(systems) else [])):
         if not path.exists():
             sys.exit(f"{path.relative_to(ROOT)} is not there; `make bench-http` installs it")
 
@@ -44,7 +44,7 @@ def check_tools(systems: Sequence[str]) -> None:
 def circumstances() -> str:
     """Say when, on what, with what and on how busy a machine is measured; each environment has its versions."""
     said = subprocess.run([wrk(), "--version"], check=False, capture_output=True, text=True).stdout
-    places = {".venv-bench": (BENCH_PYTHON, BENCH), ".venv-mlserver": (MLSERVER.with_name("python"), MLSERVERS)}
+    places = {".venv-bench": (BENCH_PYTHON, BENCH), ".venv-mlserver": (MLSERVER.with_name("python"), THEIRS)}
     theirs = "; ".join(f"{name}: {versions(python, names)}" for name, (python, names) in places.items())
     load = f"load average before {os.getloadavg()[0]:.2f}"
     return f"{machine(filter(installed, OURS))}, {' '.join(said.split()[:2])}; {theirs}; {load}"

@@ -14,35 +14,35 @@ from benchmarks.results import write_section
 TITLE = "One row by HTTP (`python -m benchmarks.http`)"
 
 TEXT = """
-One row of 20 numbers and 4 texts, the same for all, {models}. Medians of rounds in which the systems take turns;
-in each, each is a process of its own, started anew. Before anything was measured, the answers of all to {rows}
-rows were compared: labels equal, probabilities within 1e-6 where they are given.
+One row of 20 numbers and 4 texts, the same for all, {models}. Medians of rounds in which the systems take
+turns; in each, each is a process of its own, started anew. Before anything was measured, the answers of all to
+{rows} rows were compared: labels equal, probabilities within 1e-6 where they are given.
 
 {targets}
 
 ### Servers
 
 wrk, one thread, {connections} connections kept alive, the server and wrk on the same cores. Each server is one
-process, as its framework starts it by default (MLServer's are two); Dropscore's and FastAPI's are started by
-uvicorn with the same options, and whatever uvicorn runs has uvloop and httptools. Dropscore checks a function
-key; the others check none. FastAPI's app makes `pd.DataFrame([row])` and calls `pipeline.predict`, in an endpoint
-of `def` or of `async def`. "CPU ms" are the server's, a request. A system with "1" round was slower in a short
-run than another of its kind, and was left out of the rounds. The last column is Dropscore's requests/s over that
-system's.
+process, as its framework starts it by default (MLServer's are two, unless told otherwise); Dropscore's and
+FastAPI's are started by uvicorn with the same options, and whatever uvicorn runs has uvloop and httptools.
+Dropscore checks a function key; the others check none. FastAPI's app makes `pd.DataFrame([row])` and calls
+`pipeline.predict`, in an endpoint of `def` or of `async def`. "CPU ms" are the server's, a request. A system
+with "1" round was slower in a short run than another of its kind, and was left out of the rounds. The last
+column is Dropscore's requests/s over that system's.
 
 {servers}
 
 ### Through the Functions worker
 
-`azure_functions_runtime` of Microsoft's Python worker, from the message of a call to its answer; calls one after
-the other, {calls} a round, after 300 that are not measured. gRPC, between host and worker, is not in it.
+`azure_functions_runtime` of Microsoft's Python worker, from the message of a call to its answer; calls one
+after the other, {calls} a round, after 300 that are not measured. gRPC, between host and worker, is not in it.
 
 {worker}
 
 ### First prediction of a fresh process
 
-From the start of the process to its first answer: imports, opening the model and scoring, by uvicorn on a socket
-that listens already. "Nothing cached" also copies the package from the registry and checks its digests.
+From the start of the process to its first answer: imports, opening the model and scoring, by uvicorn on a
+socket that listens already. "Nothing cached" also copies the package from the registry and checks its digests.
 
 {first}
 

@@ -23,7 +23,7 @@ KEY = "a-key-of-the-benchmark"
 OURS = "dropscore"
 FASTAPI = ("fastapi", "fastapi-async")
 MLFLOW = ("mlflow-sklearn", "mlflow-package")
-MLSERVER_SKLEARN = "mlserver"
+MLSERVERS = ("mlserver", "mlserver-alone")
 
 TOLERANCE = 1e-6
 
@@ -84,17 +84,21 @@ def _mlflow(kind: str) -> Callable[[str, int], list[str]]:
     return words
 
 
-def _mlserver(model: str, port: int) -> list[str]:
+def _mlserver(workers: int) -> Callable[[str, int], list[str]]:
+    """Let MLServer have so many processes beside its own, in which models are: 1 by default."""
+
+    def words(model: str, port: int) -> list[str]:
+        return [str(MLSERVER), "start", str(_mlserver_folder(model, port, workers))]
+
+    return words
+
+
+def _mlserver_folder(model: str, port: int, workers: int) -> Path:
     """Write the settings that MLServer reads; its other two ports are those behind the first."""
     folder = WORK / "mlserver"
     folder.mkdir(parents=True, exist_ok=True)
-    server = {
-        "host": "127.0.0.1",
-        "http_port": port,
-        "grpc_port": port + 1,
-        "metrics_port": port + 2,
-        "debug": False,
-    }
+    ports = {"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2}
+    server = {"host": "127.0.0.1", "debug": False, "parallel_workers": workers, **ports}
     served = {
         "name": model,
         "implementation": "mlserver_sklearn.SKLearnModel",
@@ -102,7 +106,7 @@ def _mlserver(model: str, port: int) -> list[str]:
     }
     for name, settings in (("settings.json", server), ("model-settings.json", served)):
         (folder / name).write_text(json.dumps(settings), "utf-8")
-    return [str(MLSERVER), "start", str(folder)]
+    return folder
 
 
 def fastapi_settings(model: str) -> dict[str, str]:
@@ -176,13 +180,21 @@ SYSTEMS: Mapping[str, System] = {
         _read_ours,
         settings=_mlflow_settings,
     ),
-    MLSERVER_SKLEARN: System(
-        "MLServer, sklearn runtime",
-        _mlserver,
-        "/v2/models/{model}/infer",
-        _tensors,
-        lambda answer: _label(*answer["outputs"][0]["data"]),
-    ),
+    **{
+        name: System(
+            title,
+            _mlserver(workers),
+            "/v2/models/{model}/infer",
+            _tensors,
+            lambda answer: _label(*answer["outputs"][0]["data"]),
+        )
+        for name, title, workers in zip(
+            MLSERVERS,
+            ("MLServer, sklearn runtime", "MLServer, sklearn runtime, one process"),
+            (1, 0),
+            strict=True,
+        )
+    },
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.http.cells import Cell, Measured
-from benchmarks.http.systems import FASTAPI, MLFLOW, MLSERVER_SKLEARN, OURS
+from benchmarks.http.systems import FASTAPI, MLFLOW, MLSERVERS, OURS
 
 Measure = Callable[[Measured, str], float | None]
 """Gives a target's number for a model; None where what it needs was not measured."""
@@ -92,8 +92,8 @@ TARGETS = (
     Target("requests/s over those of FastAPI + pandas + scikit-learn", rate_over(*FASTAPI), 12, at_least=True),
     Target("requests/s over those of `mlflow models serve`", rate_over(*MLFLOW), 8, at_least=True),
     Target("p99 over that of `mlflow models serve`", p99_over(*MLFLOW), 1, at_least=False),
-    Target("requests/s over those of MLServer", rate_over(MLSERVER_SKLEARN), 8, at_least=True),
-    Target("p99 over that of MLServer", p99_over(MLSERVER_SKLEARN), 1, at_least=False),
+    Target("requests/s over those of MLServer", rate_over(*MLSERVERS), 8, at_least=True),
+    Target("p99 over that of MLServer", p99_over(*MLSERVERS), 1, at_least=False),
     Target(
         "first prediction of a fresh process, s over those of FastAPI + pandas + scikit-learn",
         first_over(FASTAPI[0]),
