@@ -19,8 +19,10 @@ FOLDER = "_ended"
 NOT_ENDED = "open-"
 """What the keys of runs begin with that have not ended: these have no entry here, and come before all others."""
 
+LONGEST = 6_000
+"""Characters of metadata: Azure takes 8 KiB of it, with names."""
+
 _KEY = "dropscore_run"
-_LONGEST = 6_000  # characters of metadata: Azure takes 8 KiB of it, with names
 _END_OF_TIME = 10**13  # milliseconds since 1970: in the year 2286
 
 
@@ -67,7 +69,7 @@ class EndedRuns:
     def add(self, summary: Summary) -> None:
         """Put a run on the list; done again, it is there once."""
         text = json.dumps(summary.to_dict())  # ASCII, as metadata has to be
-        metadata = {_KEY: text} if len(text) <= _LONGEST else None
+        metadata = {_KEY: text} if len(text) <= LONGEST else None
         path = BlobPath(self.container, f"{FOLDER}/{summary.key}.json")
         self.blobs.write(path, text.encode(), metadata=metadata, content_type="application/json")
 

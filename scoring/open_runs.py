@@ -15,6 +15,7 @@ from typing import Any
 
 from errors import BlobNotFoundError, ConditionFailedError, MessageInvalidError
 from model_store.registry import ModelVersion
+from scoring.ended_runs import LONGEST
 from scoring.job import Job, Run
 from storage import ANY_ETAG, Blob, BlobPath, BlobStore
 
@@ -22,6 +23,7 @@ FOLDER = "_open"
 """Where the entries are in the container of runs; no run's id begins with it."""
 
 _JSON = "application/json"
+_KEY = "dropscore_open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class OpenRuns:
         entry = OpenRun(pinned(run), datetime.now(UTC), 0, "", run.job.etag is None, is_queued, is_new=True)
         while True:
             try:
-                etag = self.blobs.write(path, _to_json(entry), if_none_match=ANY_ETAG, content_type=_JSON)
+                etag = self._write(path, entry, if_none_match=ANY_ETAG)
             except ConditionFailedError:
                 if found := self._read(path):
                     return found
@@ -88,24 +90,39 @@ class OpenRuns:
 
     def list(self) -> Iterator[Blob]:
         """Yield the entries as blobs, `read` them: most need no look, as they were written a moment ago."""
-        try:
-            yield from self.blobs.list(self.container, f"{FOLDER}/")
-        except BlobNotFoundError:  # not even the container is there
-            return
+        return self._list()
 
     def read(self, blob: Blob) -> OpenRun | None:
         """Return what an entry says; None if it has just been removed."""
         return self._read(blob.path)
 
+    def each(self) -> Iterator[OpenRun]:
+        """Yield the open runs, hundreds of them by one request: many may wait."""
+        for blob in self._list(metadata=True):
+            text = blob.metadata.get(_KEY)
+            entry = self._parse(blob.path, blob.etag, text.encode()) if text else self.read(blob)
+            if entry:
+                yield entry
+
     def find_by_id(self, run_id: str) -> OpenRun | None:
         """Return the open run of this id; None if there is none."""
-        entries = (self.read(blob) for blob in self.list())
-        return next((entry for entry in entries if entry and entry.run.id == run_id), None)
+        return next((entry for entry in self.each() if entry.run.id == run_id), None)
+
+    def _list(self, *, metadata: bool = False) -> Iterator[Blob]:
+        try:
+            yield from self.blobs.list(self.container, f"{FOLDER}/", metadata=metadata)
+        except BlobNotFoundError:  # not even the container is there
+            return
+
+    def _write(self, path: BlobPath, entry: OpenRun, **conditions: str) -> str:
+        text = _to_json(entry)
+        metadata = {_KEY: text} if len(text) <= LONGEST else None
+        return self.blobs.write(path, text.encode(), metadata=metadata, content_type=_JSON, **conditions)
 
     def _change(self, entry: OpenRun) -> bool:
         path = self._path(entry.run)
         try:
-            self.blobs.write(path, _to_json(entry), if_match=entry.etag, content_type=_JSON)
+            self._write(path, entry, if_match=entry.etag)
         except (BlobNotFoundError, ConditionFailedError):
             return False
         return True
@@ -115,8 +132,11 @@ class OpenRuns:
             found = self.blobs.poll(path)
         except BlobNotFoundError:
             return None
+        return None if found is None else self._parse(path, *found)
+
+    def _parse(self, path: BlobPath, etag: str, text: bytes) -> OpenRun:
         try:
-            return None if found is None else _from_json(*found)
+            return _from_json(etag, text)
         except (ValueError, KeyError, TypeError) as error:
             raise MessageInvalidError(
                 f"{path} is no run's entry, or a newer Dropscore's: update, or delete it if it was made by hand",
@@ -143,7 +163,7 @@ def pinned(run: Run) -> Run:
     return replace(run, job=replace(run.job, etag=etag, version=version))
 
 
-def _to_json(entry: OpenRun) -> bytes:
+def _to_json(entry: OpenRun) -> str:
     run = entry.run
     source, model = run.input, run.model
     values = {
@@ -158,7 +178,7 @@ def _to_json(entry: OpenRun) -> bytes:
         "started": entry.started.isoformat(),
         "sweeps": entry.sweeps,
     }
-    return (json.dumps(values, indent=2) + "\n").encode()
+    return json.dumps(values)  # in one line and in ASCII, as metadata has to be
 
 
 def _from_json(etag: str, text: bytes) -> OpenRun:

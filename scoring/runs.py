@@ -216,17 +216,11 @@ def _all(services: Services, status: str | None, limit: int, after: str) -> Iter
         yield from ended
         return
     newest = list(islice(ended, limit))
-    known = {
-        run.run_id for run in newest
-    }  # those with a receipt that are still open have died, or are about to end
-    under_way = [run for run in _under_way(services) if run.run_id not in known and run.key > after]
+    # those with a receipt that are still open have died, or are about to end
+    known = {run.run_id for run in newest}
+    open_runs = map(_summary_of, services.open_runs.each())
+    under_way = [run for run in open_runs if run.run_id not in known and run.key > after]
     yield from chain(sorted(under_way, key=lambda run: run.key), newest, ended)
-
-
-def _under_way(services: Services) -> Iterator[Summary]:
-    for blob in services.open_runs.list():
-        if entry := services.open_runs.read(blob):
-            yield _summary_of(entry)
 
 
 def _summary_of(entry: OpenRun) -> Summary:
