@@ -38,7 +38,7 @@ DropscoreError
 ├── RangeInvalidError              a range of bytes that a file does not have
 ├── AnswerTooLargeError            a file that is too large for one answer
 ├── UploadStalledError             an upload of which nothing comes any more
-├── TooManyUploadsError            more uploads at a time than there is memory for
+├── TooManyTransfersError          more files on their way, up or down, than there is memory for
 ├── SettingsError                  a setting that is missing or cannot be read
 └── RetriesExhaustedError          a job that failed at every try
 
@@ -291,10 +291,10 @@ class UploadStalledError(DropscoreError):
     code, status = "upload_stalled", 408
 
 
-class TooManyUploadsError(DropscoreError):
-    """More files are being uploaded than there is memory for."""
+class TooManyTransfersError(DropscoreError):
+    """More files are on their way, up or down, than there is memory for."""
 
-    code, status, retryable = "too_many_uploads", 503, True
+    code, status, retryable = "too_many_transfers", 503, True
 
 
 class SettingsError(DropscoreError):

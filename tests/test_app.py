@@ -311,3 +311,28 @@ def test_a_large_file_is_scored_in_splits(app: App, parquet: Callable[..., bytes
     scored = pa.concat_tables([pq.read_table(BytesIO(blobs.read(part))) for part in parts])
     assert scored.equals(pq.read_table(BytesIO(blobs.read(BlobPath("scored", "churn@1/churn/b.parquet")))))
     assert blobs.stat(BlobPath("scored", "churn/b.parquet/_SUCCESS")).metadata["dropscore_run"] == runs["b.parquet"]
+
+
+def test_a_file_goes_up_and_its_result_comes_down_over_http(app: App) -> None:
+    """Through the real worker: dropped by an upload, found by the blob trigger, polled, and fetched in ranges."""
+    with httpx.Client(base_url=app.url, timeout=60) as client:
+        sent = client.post("/api/files/churn/2026/%C3%A9t%C3%A9%20100%25.csv", content=GOOD)
+        assert (sent.status_code, sent.json()["path"]) == (201, "incoming/churn/2026/été 100%.csv")
+        run = sent.headers["location"]
+        assert client.get(run).json()["status"] in ("queued", "running", "succeeded")
+        wait_until(lambda: client.get(run).json()["status"] == "succeeded")
+        result = app.services.blobs.read(BlobPath("scored", "churn/2026/été 100%.csv"))
+        assert client.get(f"{run}/result").content == result
+        some = client.get(f"{run}/result", headers={"Range": "bytes=3-9"})
+        assert (some.status_code, some.content) == (206, result[3:10])
+        head = client.head(f"{run}/result")
+        assert (head.status_code, head.content) == (200, b"")
+        empty = client.post("/api/files/churn/b.csv")
+        assert (empty.status_code, empty.json()["error"]["code"]) == (400, "file_empty")
+        started = client.post("/api/runs", json={"input": sent.json()["path"], "keep": "none"})
+        again = started.headers["location"]
+        assert (started.status_code, again != run) == (202, True)
+        wait_until(lambda: client.get(again).json()["status"] == "succeeded")
+        page = client.get("/api/runs", params={"status": "succeeded", "model": "", "limit": 1}).json()
+        rest = client.get("/api/runs", params={"after": page["next"]}).json()
+        assert [f"/api/runs/{each['run_id']}" for each in page["runs"] + rest["runs"]] == [again, run]

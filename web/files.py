@@ -6,35 +6,26 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, CapacityLimiter, to_thread
+from anyio import CancelScope
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from errors import (
-    FormatUnsupportedError,
-    MessageInvalidError,
-    RecordTooLargeError,
-    TooManyUploadsError,
-    UploadStalledError,
-)
+from errors import FormatUnsupportedError, MessageInvalidError, RecordTooLargeError, UploadStalledError
 from scoring.services import Services
 from settings import Settings
 from storage import BlobPath
 from web.answers import answer
 from web.runs import run_path
+from web.transfers import Transfers
 
 if TYPE_CHECKING:  # what knows how files are scored is imported by the first request that needs it
     from scoring.uploads import Condition, Upload, Uploaded
 
-MOST_UPLOADS = 32
-"""At a time: each holds two blocks in memory."""
-
 STALLED_SECONDS = 60
 """Without a byte of the body for so long, an upload is given up."""
 
-_WRITERS = 16  # threads that stage blocks: others are left for rows
-_HANDED = 1024 * 1024  # bytes that are handed to one of them at a time
+_HANDED = 1024 * 1024  # bytes that are handed to a thread at a time
 _TAG = re.compile(r'"([^"]+)"')
 
 
@@ -59,26 +50,20 @@ class Uploads:
     def __init__(self, services: Callable[[], Services], settings: Settings) -> None:
         self._services = services
         self._settings = settings
-        self._writers = CapacityLimiter(_WRITERS)
-        self._under_way = 0
+        self._transfers = Transfers()
 
     async def take(self, request: Request) -> "Uploaded":
         """Take a body whole, or leave nothing of it."""
         self._check_headers(request)
-        if self._under_way >= MOST_UPLOADS:
-            raise TooManyUploadsError(f"{MOST_UPLOADS} files are being uploaded: try again in a moment")
-        self._under_way += 1
-        try:
-            upload = await to_thread.run_sync(self._open, request, limiter=self._writers)
+        with self._transfers.one_more():
+            upload = await self._transfers.on_thread(self._open, request)
             try:
                 await self._receive(request, upload)
-                return await to_thread.run_sync(upload.commit, limiter=self._writers)
+                return await self._transfers.on_thread(upload.commit)
             except BaseException:  # a client that goes away too
                 with CancelScope(shield=True):
-                    await to_thread.run_sync(upload.discard, limiter=self._writers)
+                    await self._transfers.on_thread(upload.discard)
                 raise
-        finally:
-            self._under_way -= 1
 
     async def _receive(self, request: Request, upload: "Upload") -> None:
         parts: list[bytes] = []
@@ -90,9 +75,9 @@ class Uploads:
                     raise self._too_large()
                 parts.append(part)
                 if held >= _HANDED:
-                    await to_thread.run_sync(upload.write, parts, limiter=self._writers)
+                    await self._transfers.on_thread(upload.write, parts)
                     parts, held = [], 0
-        await to_thread.run_sync(upload.write, parts, limiter=self._writers)
+        await self._transfers.on_thread(upload.write, parts)
         promised = request.headers.get("content-length", "")
         if promised.isdecimal() and int(promised[:19]) != size:
             raise MessageInvalidError(f"{size:,} bytes arrived of {int(promised[:19]):,}: send the file again")

@@ -9,11 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from errors import AnswerTooLargeError, ConditionFailedError, RangeInvalidError
 from scoring.services import Services
@@ -22,12 +21,12 @@ from storage import Blob, BlobStore
 from web.answers import answer
 from web.ranges import Span, asked_span, is_known, is_meant
 from web.runs import run_path
+from web.transfers import Transfers
 
 if TYPE_CHECKING:  # what knows how files are scored is imported by the first request that needs it
     from scoring.results import Kind, Parts, ResultFile
 
-_CHUNK = 2 * 1024 * 1024  # bytes that are read at a time: one such is sent while the next is read
-_READERS = 16  # threads that read results: others are left for rows
+_CHUNK = 1024 * 1024  # bytes that are read at a time: one such is sent while the next is read
 _HOSTED = "azure_functions.invocation_id"  # what requests by the Functions host have
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ._+@=,()-]")
 
@@ -37,7 +36,7 @@ _PATHS: Mapping[str, "Kind"] = {"result": "output", "rejected": "rejects"}
 
 def result_routes(services: Callable[[], Services], settings: Settings) -> list[Route]:
     """Return the routes of what came of runs."""
-    readers = CapacityLimiter(_READERS)
+    transfers = Transfers()
 
     def fetch(request: Request, name: str) -> Response:
         from scoring.results import Parts, find_result  # noqa: PLC0415  # see above
@@ -48,7 +47,7 @@ def result_routes(services: Callable[[], Services], settings: Settings) -> list[
             return answer(_describe_parts(found, f"{run_path(run_id)}/{name}", run_id))
         most = settings.max_answer_bytes if _HOSTED in request.scope else None
         called = f"{'' if name == 'result' else 'rejected-'}{found.blob.path.name.rpartition('/')[2]}"
-        return _answer_file(request, found, called, partial(BlobResponse, services().blobs, readers), most)
+        return _answer_file(request, found, called, partial(BlobResponse, services().blobs, transfers), most)
 
     def result(request: Request) -> Response:
         """Return a run's result; of one in parts a list of them, or one of them."""
@@ -73,7 +72,7 @@ class BlobResponse(StreamingResponse):
     def __init__(
         self,
         blobs: BlobStore,
-        readers: CapacityLimiter,
+        transfers: Transfers,
         blob: Blob,
         span: Span,
         *,
@@ -82,8 +81,13 @@ class BlobResponse(StreamingResponse):
     ) -> None:
         super().__init__((), status, headers)
         self._read = partial(blobs.read, blob.path, if_match=blob.etag)
-        self._readers = readers
+        self._transfers = transfers
         self._span = span
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, if there is room for one more."""
+        with self._transfers.one_more():
+            await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
         """Send the bytes."""
@@ -112,12 +116,7 @@ class BlobResponse(StreamingResponse):
 
     def _begin(self, start: int) -> "asyncio.Task[bytes]":
         length = min(_CHUNK, self._span.stop - start)
-        read = partial(self._read, offset=start, length=length)
-
-        async def fetch() -> bytes:
-            return await to_thread.run_sync(read, limiter=self._readers)
-
-        return asyncio.create_task(fetch())
+        return asyncio.create_task(self._transfers.on_thread(self._read, offset=start, length=length))
 
 
 def _answer_file(

@@ -345,7 +345,7 @@ def test_no_more_is_read_than_can_be_staged(services) -> None:
 
 def test_more_uploads_than_there_is_memory_for_are_told_to_wait(services, monkeypatch) -> None:
     """One more than may be under way is 503, and the next that comes when one has ended is taken."""
-    monkeypatch.setattr("web.files.MOST_UPLOADS", 1)
+    monkeypatch.setattr("web.transfers.MOST_TRANSFERS", 1)
     gate = Gate(services.blobs)
     slow = replace(services, blobs=gate)
     with TestClient(create_app(lambda: slow, services.settings)) as client:
@@ -355,7 +355,7 @@ def test_more_uploads_than_there_is_memory_for_are_told_to_wait(services, monkey
         refused = client.post("/api/files/churn/b.csv", content=GOOD)
         gate.open.set()
         first.join()
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_uploads")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_transfers")
         assert int(refused.headers["retry-after"]) > 0
         assert client.post("/api/files/churn/b.csv", content=GOOD).status_code == 201
     assert stored(services) == ["churn/a.csv", "churn/b.csv"]

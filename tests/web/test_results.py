@@ -217,6 +217,17 @@ def test_a_client_that_goes_away_ends_the_reading(services, result, monkeypatch)
     assert asyncio.run(ask()) <= 4
 
 
+def test_more_results_than_there_is_memory_for_have_to_wait(client, result, monkeypatch) -> None:
+    """Each that is being fetched holds some blocks; one more is 503, and told when to come again."""
+    monkeypatch.setattr("web.transfers.MOST_TRANSFERS", 0)
+    answer = client.get(result[0])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "too_many_transfers")
+    assert int(answer.headers["retry-after"]) > 0
+    assert client.head(result[0]).status_code == 200
+    monkeypatch.setattr("web.transfers.MOST_TRANSFERS", 1)
+    assert [client.get(result[0]).status_code for _ in range(3)] == [200] * 3
+
+
 def test_a_run_without_a_result_says_why(client, services) -> None:
     """409 while it goes on, 404 where there is no such run, or it has put up none, or has rejected nothing."""
     services.blobs.write(INPUT, GOOD)
