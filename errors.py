@@ -37,7 +37,6 @@ DropscoreError
 ├── ResultGoneError                a run's result that a later run has replaced, or somebody has deleted
 ├── RangeInvalidError              a range of bytes that a file does not have
 ├── AnswerTooLargeError            a file that is too large for one answer
-├── UploadStalledError             an upload of which nothing comes any more
 ├── TooManyTransfersError          more files on their way, up or down, than there is memory for
 ├── SettingsError                  a setting that is missing or cannot be read
 └── RetriesExhaustedError          a job that failed at every try
@@ -283,12 +282,6 @@ class AnswerTooLargeError(DropscoreError):
     """The file is too large for one answer: it can be asked for in ranges."""
 
     code, status = "answer_too_large", 413
-
-
-class UploadStalledError(DropscoreError):
-    """Nothing more comes of an upload."""
-
-    code, status = "upload_stalled", 408
 
 
 class TooManyTransfersError(DropscoreError):

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from errors import FormatUnsupportedError, MessageInvalidError, RecordTooLargeError, UploadStalledError
+from errors import BodyTimeoutError, FormatUnsupportedError, MessageInvalidError, RecordTooLargeError
 from scoring.services import Services
 from settings import Settings
 from storage import BlobPath
@@ -112,12 +112,12 @@ class Uploads:
 
 
 async def _next(body: AsyncGenerator[bytes]) -> bytes | None:
-    """Return the next part of a body, None at its end; UploadStalledError where neither comes for too long."""
+    """Return the next part of a body, None at its end; BodyTimeoutError where neither comes for too long."""
     try:
         async with asyncio.timeout(STALLED_SECONDS):
             return await anext(body, None)
     except TimeoutError:
-        raise UploadStalledError(f"no byte of the body came for {STALLED_SECONDS} seconds") from None
+        raise BodyTimeoutError(f"no byte of the body came for {STALLED_SECONDS} seconds") from None
 
 
 def _condition(request: Request) -> "Condition":
