@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from email.utils import format_datetime
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -104,7 +105,7 @@ class BlobResponse(StreamingResponse):
         starts = range(self._span.start, self._span.stop, _CHUNK)
         upcoming = self._begin(starts[0]) if starts else None
         try:
-            for start in [*starts[1:], None]:
+            for start in chain(starts[1:], [None]):
                 if upcoming is None:
                     return
                 chunk = await upcoming
