@@ -42,10 +42,14 @@ def http_function(function: Function, route_prefix: str) -> HttpFunction:
 
 
 class HttpTriggers:
-    """Answer requests with the function whose route fits best; every key is accepted, as `func start` does."""
+    """Answer requests with the first function whose route fits; every key is accepted, as `func start` does.
+
+    The first by the functions' names, as on the real host, whatever their routes say: a function `all` with the
+    route `{*rest}` takes what a function `b` with the route `b` was meant for.
+    """
 
     def __init__(self, functions: Sequence[HttpFunction], invoker: Invoker) -> None:
-        self._functions = sorted(functions, key=lambda each: each.route.precedence)
+        self._functions = sorted(functions, key=lambda each: each.function.name.upper())
         self._invoker = invoker
 
     async def handle(self, request: Request) -> Response:

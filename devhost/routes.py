@@ -65,8 +65,6 @@ class Segment:
 
     pattern: re.Pattern[str]
     parameters: tuple[Parameter, ...]
-    rank: int
-    """As in ASP.NET: literal 1, constrained or mixed 2, parameter 3, constrained catch-all 4, catch-all 5."""
 
     @property
     def catch_all(self) -> bool:
@@ -88,11 +86,6 @@ class Route:
     template: str
     segments: tuple[Segment, ...]
     methods: frozenset[str]
-
-    @property
-    def precedence(self) -> tuple[int, ...]:
-        """Sort by this: the route that says more comes first."""
-        return tuple(segment.rank for segment in self.segments)
 
     def match(self, path: str) -> dict[str, str] | None:
         """Return the parameters in a path (still percent-encoded), None if it does not fit."""
@@ -143,16 +136,7 @@ def _segment(text: str, template: str) -> Segment:
         position = match.end()
     pattern += re.escape(text[position:])
     # Literals match whatever their case, as everywhere in ASP.NET.
-    return Segment(re.compile(pattern, re.IGNORECASE | re.DOTALL), tuple(parameters), _rank(text, parameters))
-
-
-def _rank(text: str, parameters: Sequence[Parameter]) -> int:
-    if not parameters:
-        return 1
-    if parameters[0].catch_all:
-        return 4 if parameters[0].constraints else 5
-    mixed = len(parameters) > 1 or not (text.startswith("{") and text.endswith("}"))
-    return 2 if mixed or parameters[0].constraints else 3
+    return Segment(re.compile(pattern, re.IGNORECASE | re.DOTALL), tuple(parameters))
 
 
 def _parameter(match: re.Match[str], template: str) -> Parameter:

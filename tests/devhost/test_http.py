@@ -46,6 +46,12 @@ def test_an_asgi_app_gets_what_no_other_route_takes(client):
     assert client.get("/echo/x").json()["method"] == "GET"  # echo takes POST only
 
 
+def test_functions_are_asked_in_the_order_of_their_names(client):
+    """A literal route does not win over a catch-all: as on the real host, the first function by name does."""
+    assert client.get("/zealous").json()["path"] == "/zealous"
+    assert client.get("/text").text == "plain"
+
+
 def test_a_failure_is_500_with_its_traceback_on_the_console(client, shared):
     """An exception answers 500 with an empty body; the console shows the traceback and the function's name."""
     response = client.get("/fail")

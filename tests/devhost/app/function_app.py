@@ -82,6 +82,12 @@ async def block(req: func.HttpRequest) -> str:
     return "done"
 
 
+@app.route(route="zealous")
+def zealous(req: func.HttpRequest) -> str:  # noqa: ARG001  # the binding's
+    """Wait in vain: the function `web` takes every path, and comes first by its name."""
+    return "called"
+
+
 @app.queue_trigger(arg_name="message", queue_name="%WORK_QUEUE%", connection=CONNECTION)
 @app.queue_output(arg_name="out", queue_name="%ANSWERS%", connection=CONNECTION)
 @app.blob_output(arg_name="copy", path="%TOLD%/copies/{id}.txt", connection=CONNECTION)
