@@ -30,6 +30,8 @@ DropscoreError
 │   ├── BlocksMissingError         staged blocks that another commit has dropped
 │   ├── StorageDeniedError         credentials refused
 │   └── StorageUnavailableError    throttled, failing or out of reach
+├── UnauthorizedError              a request without a key that lets it in
+├── ForbiddenError                 a request whose key is not enough for what it asks
 ├── RunNotFoundError               no receipt with that run id
 ├── RunCancelledError              a run that was cancelled before it ended
 ├── RunEndedError                  a run that has ended: it cannot be cancelled, or needs no replay
@@ -240,6 +242,18 @@ class StorageUnavailableError(StorageError):
     """The storage service throttles, fails or is out of reach."""
 
     code, status, retryable = "storage_unavailable", 503, True
+
+
+class UnauthorizedError(DropscoreError):
+    """The request has no key that lets it in."""
+
+    code, status = "unauthorized", 401
+
+
+class ForbiddenError(DropscoreError):
+    """The request's key is not enough for what it asks."""
+
+    code, status = "forbidden", 403
 
 
 class RunNotFoundError(DropscoreError):

@@ -9,6 +9,7 @@ import azure.functions as func
 from azurefunctions.extensions.bindings import blob
 
 from settings import Settings
+from web.access import ENTRIES, GRANTED, Level
 
 if TYPE_CHECKING:  # cold start: indexing this file must not load what scoring needs
     from scoring.services import Services
@@ -37,20 +38,37 @@ def _services() -> "Services":
 def web_app() -> Any:
     """Make the HTTP API when the first request comes."""
     from web.app import create_app  # noqa: PLC0415  # cold start, as above
+    from web.keys import check_granted  # noqa: PLC0415  # cold start, as above
 
-    return create_app(services, settings)
-
-
-async def lazy_web_app(
-    scope: MutableMapping[str, Any],
-    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
-    send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
-) -> None:
-    """Pass a request on to the HTTP API (ASGI)."""
-    await web_app()(scope, receive, send)
+    return create_app(services, settings, check_granted)
 
 
-app = func.AsgiFunctionApp(app=lazy_web_app, http_auth_level=func.AuthLevel.FUNCTION, function_name="http")
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Answering = Callable[[func.HttpRequest, func.Context], Awaitable[func.HttpResponse]]
+
+
+def answer_for(level: Level) -> Answering:
+    """Return what answers the requests that the host lets in for `level`."""
+
+    async def pass_on(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        scope[GRANTED] = level
+        await web_app()(scope, receive, send)
+
+    api: Any = func.AsgiMiddleware(pass_on)  # type: ignore[no-untyped-call]  # it has no types
+
+    async def answer_request(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+        response: func.HttpResponse = await api.handle_async(req, context)
+        return response
+
+    return answer_request
+
+
+app = func.FunctionApp()
+
+for entry in ENTRIES:
+    to_route = app.route(route=entry.template, auth_level=func.AuthLevel[entry.level.name])
+    app.function_name(entry.function)(to_route(answer_for(entry.level)))
 
 
 @app.function_name("dropped")

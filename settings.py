@@ -6,7 +6,7 @@ Names, defaults and meanings are the fields below: field `incoming` is the setti
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Literal, get_args
@@ -106,6 +106,13 @@ class Settings:
     model: str = ""
     """The model that /invocations and /score mean where the request names none: a reference such as churn@champion.
     Without one it is the registry's only model."""
+    http_auth: Literal["function", "anonymous"] = "function"
+    """Who checks the keys of HTTP requests under uvicorn, where no Functions host does: "function" for the app, by
+    the two settings below, or "anonymous" for nobody."""
+    function_keys: str = field(default="", repr=False)
+    """Keys that let requests in there, separated by commas; without any, nobody gets in."""
+    admin_keys: str = field(default="", repr=False)
+    """Keys that may also move aliases."""
     alias_seconds: int = 30
     """How long a resolved alias may be used before it is looked up again."""
     cache: str = str(Path(gettempdir()) / "dropscore")

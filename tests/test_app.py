@@ -35,6 +35,7 @@ from tests.hand_model import HandModel, make_sample
 from tests.scoring.test_csv import GOOD
 
 ROOT = Path(__file__).resolve().parent.parent
+OPEN_PATHS = ("/ping", "/health", "/version", "/api/health", "/v2/health/live", "/v2/health/ready")
 
 
 def wait_until(what: Callable[[], Any], seconds: float = 60) -> Any:
@@ -141,6 +142,17 @@ def test_files_rows_and_messages_are_scored(app: App, parquet: Callable[..., byt
     assert answer["predictions"][0]["prediction"] == "stay"
     status = httpx.get(f"{app.url}/api/runs/{csv_run}").json()
     assert (status["run_id"], status["status"]) == (csv_run, "succeeded")
+
+
+def test_a_path_spelt_to_pass_the_host_gets_no_further(app: App) -> None:
+    """Each path reaches the function of its level; one that the host takes for another, the app itself refuses."""
+    assert [httpx.get(f"{app.url}{path}").status_code for path in OPEN_PATHS] == [200] * len(OPEN_PATHS)
+    wait_until(lambda: "Executed 'Functions.anonymous_version' (Succeeded" in app.log)
+    assert httpx.put(f"{app.url}/api/models/churn/aliases/champion").status_code != 401
+    wait_until(lambda: "Executed 'Functions.admin_aliases' (Succeeded" in app.log)
+    for path in ("churn%2Faliases%2Fchampion", "churn/aliases%2fchampion"):
+        refused = httpx.put(f"{app.url}/api/models/{path}", json={"version": 1})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "unauthorized")
 
 
 def test_messages_of_every_form_reach_the_app(app: App) -> None:

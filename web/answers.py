@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 _JSON = "application/json"
 
 _MORE: Mapping[int, Mapping[str, str]] = {
+    # no scheme that makes browsers ask for a password
+    401: {"www-authenticate": 'APIKey realm="dropscore", in="header", name="x-functions-key"'},
     408: {"connection": "close"},  # whoever sent too slowly may go on doing so
     503: {"retry-after": "5"},  # seconds
 }

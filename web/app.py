@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
 from errors import DropscoreError
@@ -22,6 +23,7 @@ from web.answers import answer_bug, answer_error, answer_gone, answer_http
 from web.bodies import Limits
 from web.files import file_routes
 from web.inference_v2 import inference_routes
+from web.keys import Check, Guard, check_by, let_in
 from web.mlflow import mlflow_routes
 from web.models import Models
 from web.predict import predict_routes
@@ -30,8 +32,11 @@ from web.results import result_routes
 from web.runs import run_routes
 
 
-def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
-    """Return the API over `services`, which is called on each request and should remember what it made."""
+def create_app(services: Callable[[], Services], settings: Settings, check: Check = let_in) -> FastAPI:
+    """Return the API over `services`, which is called on each request and should remember what it made.
+
+    `check` says whether a request may have what it asks for; by itself, the API refuses nobody.
+    """
     models, limits = Models(services, settings), Limits.of(settings)
     app = FastAPI(
         title="Dropscore",
@@ -50,6 +55,7 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
             *result_routes(services, settings),
             *registry_routes(models, limits),
         ],
+        middleware=[Middleware(Guard, check=check)],
     )
     app.add_exception_handler(DropscoreError, answer_error)
     app.add_exception_handler(HTTPException, answer_http)
@@ -80,4 +86,4 @@ def _own_app() -> FastAPI:
         with opening:  # the first requests come at once, and a cache alone would let each open its own
             return opened(settings)
 
-    return create_app(services, settings)
+    return create_app(services, settings, check_by(settings))

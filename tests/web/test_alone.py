@@ -29,10 +29,13 @@ def test_the_app_alone_serves_by_its_settings(services, monkeypatch) -> None:
     """The same settings, read from the environment, lead to the same models."""
     monkeypatch.setenv("DROPSCORE_FOLDER", services.settings.folder)
     monkeypatch.setenv("DROPSCORE_CACHE", services.settings.cache)
+    monkeypatch.setenv("DROPSCORE_FUNCTION_KEYS", "one,two")
     web.app._own_app.cache_clear()
     try:
         with TestClient(web.app.app) as client:
-            assert client.post("/api/predict/churn", json=ROW).json()["model"]["version"] == 1
+            answer = client.post("/api/predict/churn", json=ROW, headers={"x-functions-key": "two"})
+            assert answer.json()["model"]["version"] == 1
+            assert client.post("/api/predict/churn", json=ROW).status_code == 401
     finally:
         web.app._own_app.cache_clear()
 
