@@ -110,5 +110,5 @@ def _open_exactly(place: Path, version: ModelVersion) -> Model:
     """Open the package at `place`; PackageInvalidError if it is sound but not this version's."""
     model = Model.open(place)
     if model.digest != version.digest:
-        raise PackageInvalidError(f"{place} holds another package than {version}")
+        raise PackageInvalidError(f"what is kept here as {version} is another package")
     return model

@@ -60,7 +60,8 @@ class OpenGraph:
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no base class
-            raise PackageInvalidError(f"ONNX Runtime cannot open {path.name}: {error}") from error
+            why = str(error).replace(str(path), path.name)  # where it lies is nobody's business
+            raise PackageInvalidError(f"ONNX Runtime cannot open {path.name}: {why}") from error
         tensors = {tensor.name: tensor for tensor in self._session.get_inputs()}
         coded = {name for name, tensor in tensors.items() if tensor.type == _CODES}
         codes = {

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from errors import MessageInvalidError, NameInvalidError
 from model_store import ModelReference
 from model_store.registry import ModelVersion
 from scoring.options import Format, Options
+from scoring.trail import current_traceparent, read_traceparent
 from storage import Blob, BlobPath
 from storage.names import check_path
 
@@ -45,6 +46,8 @@ class Job:
     """How often it was replayed: each time is a run of its own, so what came of the ones before stays on record."""
     version: int | None = None
     """The model's version that is meant; None for the one that the reference means when the run begins."""
+    traceparent: str | None = field(default_factory=current_traceparent, compare=False)
+    """The trace that its run belongs to, of whoever made it; no part of what the run is."""
 
     @property
     def model_meant(self) -> ModelReference:
@@ -80,7 +83,7 @@ class Job:
     def to_json(self) -> str:
         """Return the job as a queue message holds it."""
         what = {"input": str(self.input), "etag": self.etag, "model": str(self.model)}
-        more = {"attempt": self.attempt, "version": self.version}
+        more = {"attempt": self.attempt, "version": self.version, "traceparent": self.traceparent}
         return json.dumps(what | {k: v for k, v in more.items() if v} | self.options.to_dict())
 
     @classmethod
@@ -104,6 +107,7 @@ class Job:
         etag = etag and etag.strip('"')  # Event Grid and HTTP write it in quotes
         if type(attempt) is not int or not 0 <= attempt <= MOST_ATTEMPTS:
             raise MessageInvalidError(f'"attempt" must be a whole number from 0 to {MOST_ATTEMPTS}; ' + _EXAMPLE)
+        trace = read_traceparent(fields.pop("traceparent", None)) or current_traceparent()
         version = fields.pop("version", None)
         if version is not None and (type(version) is not int or not 0 < version <= LAST_VERSION):
             raise MessageInvalidError(f'"version" must be a whole number from 1 to {LAST_VERSION}; ' + _EXAMPLE)
@@ -112,7 +116,7 @@ class Job:
         reference = _model_of(path) if model is None else ModelReference.parse(model)
         if version and reference.version not in (None, version):
             raise MessageInvalidError(f'"model" and "version" name different versions of a model; {_EXAMPLE}')
-        return cls(path, reference, Options.from_dict(fields), etag, attempt, version)
+        return cls(path, reference, Options.from_dict(fields), etag, attempt, version, trace)
 
     def scored_name(self, incoming: str) -> str:
         """Return the name of the result: `result_name`, with the format behind it if that is not the input's.

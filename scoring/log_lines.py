@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from scoring.tally import Tally
+from scoring.trail import trail
 
 EVERY = 10.0
 """Seconds between two lines about the progress of one run."""
@@ -24,8 +25,13 @@ Value = str | int | float | None
 
 
 def line(event: str, **values: Value) -> str:
-    """Return a log line; what is None is left out. Values must hold nothing of any row."""
-    return " ".join([event, *(f"{key}={_text(value)}" for key, value in values.items() if value is not None)])
+    """Return a log line; what is None is left out. Values must hold nothing of any row.
+
+    The request and the trace that the work is done for are said, too.
+    """
+    followed = trail.get()
+    pairs = values | {"request": followed.request, "trace": followed.trace}
+    return " ".join([event, *(f"{key}={_text(value)}" for key, value in pairs.items() if value is not None)])
 
 
 def _text(value: Value) -> str:

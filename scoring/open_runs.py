@@ -152,7 +152,7 @@ def key_of(run: Run) -> str:
 
     Its replays have the same: of all attempts of a job, one at a time is under way.
     """
-    text = replace(pinned(run).job, attempt=0, version=None).to_json()
+    text = replace(pinned(run).job, attempt=0, version=None, traceparent=None).to_json()
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -196,7 +196,7 @@ class FolderBlobStore:
         check_container(container)
         folder = self._root / container
         if not folder.is_dir():
-            raise BlobNotFoundError(f"{container}: there is no such container in {self._root}: create it")
+            raise BlobNotFoundError(f"{container}: there is no such container: create it")
         return folder
 
     def _locate(self, path: BlobPath) -> _Place:

@@ -76,7 +76,7 @@ class FolderQueueStore:
         check_container(queue)
         folder = self._folder / queue
         if not folder.is_dir():
-            raise BlobNotFoundError(f"{queue}: there is no such queue in {self._folder}: create it")
+            raise BlobNotFoundError(f"{queue}: there is no such queue: create it")
         return folder
 
 

@@ -10,10 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from errors import DropscoreError
+from scoring.log_lines import line
 
 log = logging.getLogger(__name__)
 
 _JSON = "application/json"
+
+_FAILED = "the request failed, by no fault of its own"
 
 _MORE: Mapping[int, Mapping[str, str]] = {
     # no scheme that makes browsers ask for a password
@@ -38,7 +41,13 @@ def answer_error(request: Request, error: Exception) -> Response:
     """Answer with what one of our own errors says."""
     if not isinstance(error, DropscoreError):
         raise error
-    return _answer_as(request, error.to_dict(), error.status, _MORE.get(error.status))
+    more = _MORE.get(error.status)
+    if error.status < 500:
+        return _answer_as(request, error.to_dict(), error.status, more)
+    # What is wrong on our side may name folders and accounts: that is for whoever reads the log.
+    log.warning(line("request_failed", error=error.code, message=error.message, file=error.file))
+    what = "try again later" if error.retryable else "the log says what is wrong"
+    return _answer_as(request, {"code": error.code, "message": f"{_FAILED}: {what}"}, error.status, more)
 
 
 def answer_http(request: Request, error: Exception) -> Response:
@@ -51,8 +60,8 @@ def answer_http(request: Request, error: Exception) -> Response:
 
 def answer_bug(request: Request, error: Exception) -> Response:
     """Answer that the request failed; Starlette raises the error again behind this, so the log has its trace."""
-    log.error("a request failed: %r", type(error))
-    return _answer_as(request, {"code": "internal", "message": "the request failed; the log says why"}, 500)
+    log.error(line("request_failed", error=type(error).__name__))
+    return _answer_as(request, {"code": "internal", "message": f"{_FAILED}: the log says what is wrong"}, 500)
 
 
 def answer_gone(_request: Request, _error: Exception) -> Response:

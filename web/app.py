@@ -15,6 +15,8 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from errors import DropscoreError
 from scoring.services import Services
@@ -22,8 +24,9 @@ from settings import VERSION, Settings
 from web.answers import answer_bug, answer_error, answer_gone, answer_http
 from web.bodies import Limits
 from web.files import file_routes
+from web.headers import Edge
 from web.inference_v2 import inference_routes
-from web.keys import Check, Guard, check_by, let_in
+from web.keys import Check, Guard, check_by, let_in, with_key_as_header
 from web.mlflow import mlflow_routes
 from web.models import Models
 from web.predict import predict_routes
@@ -32,13 +35,25 @@ from web.results import result_routes
 from web.runs import run_routes
 
 
+class Api(FastAPI):
+    """FastAPI with our layers around it, which see every request and every answer, those to bugs too."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; FastAPI's own telemetry, if that is on, is to see no key."""
+        await super().__call__(with_key_as_header(scope) if scope["type"] == "http" else scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return what answers requests."""
+        return Edge(super().build_middleware_stack())
+
+
 def create_app(services: Callable[[], Services], settings: Settings, check: Check = let_in) -> FastAPI:
     """Return the API over `services`, which is called on each request and should remember what it made.
 
     `check` says whether a request may have what it asks for; by itself, the API refuses nobody.
     """
     models, limits = Models(services, settings), Limits.of(settings)
-    app = FastAPI(
+    app = Api(
         title="Dropscore",
         version=VERSION,
         docs_url=None,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from hashlib import sha256
 from hmac import compare_digest
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 from starlette._utils import get_route_path  # what routes are matched against, below whatever prefix
 from starlette.requests import Request
@@ -15,7 +15,7 @@ from web.access import GRANTED, Level, level_of
 from web.answers import answer_error
 
 HEADER = b"x-functions-key"
-PARAMETER = "code"
+PARAMETER = b"code"
 
 Check = Callable[[Scope, Level], DropscoreError | None]
 """Say why a request may not have what needs a level; None if it may."""
@@ -64,7 +64,7 @@ class Keys:
         """Refuse what a request has no key for."""
         if level is Level.ANONYMOUS:
             return None
-        given = _given(scope)
+        given = _given(scope) or b""
         if (granted := self._level(given)) >= level:
             return None
         if granted:
@@ -101,13 +101,22 @@ def _digests(keys: str, setting: str) -> list[bytes]:
     return [sha256(key.encode("ascii")).digest() for key in parts if key]
 
 
-def _given(scope: Scope) -> bytes:
-    """Return the key of a request, empty if it has none: as the host does, the first header, even an empty one."""
-    for name, value in scope["headers"]:
-        if name == HEADER:
-            return bytes(value)
-    query = scope["query_string"]
-    if PARAMETER.encode() not in query:
-        return b""
-    pairs = parse_qsl(query.decode("latin-1"), encoding="latin-1")
-    return next((value.encode("latin-1") for name, value in pairs if name == PARAMETER), b"")
+def with_key_as_header(scope: Scope) -> Scope:
+    """Return a request's scope with its key in the header, and not in the query, which ends in logs and traces.
+
+    As on the host, a header counts before the query, even an empty one.
+    """
+    query: bytes = scope["query_string"]
+    if PARAMETER not in query:
+        return scope
+    pairs = [(part.partition(b"="), part) for part in query.split(b"&")]
+    keys = [unquote_to_bytes(value.replace(b"+", b" ")) for (name, _, value), _ in pairs if name == PARAMETER]
+    rest = b"&".join(part for (name, _, _), part in pairs if name != PARAMETER)
+    headers = scope["headers"]
+    if keys and _given(scope) is None:
+        headers = [*headers, (HEADER, keys[0])]
+    return {**scope, "query_string": rest, "headers": headers}
+
+
+def _given(scope: Scope) -> bytes | None:
+    return next((value for name, value in scope["headers"] if name == HEADER), None)

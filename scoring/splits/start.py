@@ -16,6 +16,7 @@ from scoring.splits.finish import failing, finish_if_done, go_on
 from scoring.splits.plan import Plan, Plans
 from scoring.splits.planning import OutOfTimeError, Planning
 from scoring.tally import Tally
+from scoring.trail import follow
 from settings import Settings
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,11 @@ def take_job(job: Job, services: Services) -> Receipt | None:
     A file that is too large for one invocation is planned instead, and None returned: its splits are on the queue,
     and whoever scores the last of them ends the run.
     """
+    with follow(job.traceparent):
+        return _take_job(job, services)
+
+
+def _take_job(job: Job, services: Services) -> Receipt | None:
     started, tally = datetime.now(UTC), Tally()
     with tally.stage("begin"):
         entered = enter(job, services)

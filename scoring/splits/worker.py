@@ -28,6 +28,7 @@ from scoring.splits.layout import places_of
 from scoring.splits.markers import Marker, Markers
 from scoring.splits.plan import Plan, Plans, Pointer
 from scoring.tally import Tally
+from scoring.trail import follow
 from scoring.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,11 @@ def accept_split(body: str | bytes, services: Services) -> Receipt | None:
     if isinstance(found, Receipt):
         return found
     pointer, plan = found
+    with follow(plan.run.job.traceparent):
+        return _accept(pointer, plan, services)
+
+
+def _accept(pointer: Pointer, plan: Plan, services: Services) -> Receipt | None:
     run = plan.run
     receipt = services.receipts.look(run.id)
     if receipt and receipt.receipt.is_final:
