@@ -101,11 +101,15 @@ bench-quick: setup $(VENV)-bench/.ready ## A small part of it, in two minutes; p
 
 lock: setup ## Pin all requirements anew, with hashes
 	@$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate --python $(BIN)/python \
-		--custom-compile-command 'make lock' pyproject.toml --extra packaging --extra dev -o requirements-dev.txt
+		--custom-compile-command 'make lock' pyproject.toml --extra packaging --extra telemetry --extra dev \
+		-o requirements-dev.txt
 	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
 		--custom-compile-command 'make lock' pyproject.toml --extra packaging -c requirements-dev.txt -o requirements.txt
 	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
 		--custom-compile-command 'make lock' pyproject.toml -c requirements-dev.txt -o requirements-serving.txt
+	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
+		--custom-compile-command 'make lock' pyproject.toml --extra telemetry -c requirements-dev.txt \
+		-o requirements-telemetry.txt
 	@$(BIN)/uv pip compile -q --generate-hashes --no-annotate --python $(BIN)/python \
 		--custom-compile-command 'make lock' benchmarks/requirements-peers.in -c requirements-dev.txt \
 		-o benchmarks/requirements-peers.txt

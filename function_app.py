@@ -9,6 +9,7 @@ import azure.functions as func
 from azurefunctions.extensions.bindings import blob
 
 from settings import Settings
+from telemetry import begin
 from web.access import ENTRIES, GRANTED, Level
 
 if TYPE_CHECKING:  # cold start: indexing this file must not load what scoring needs
@@ -31,6 +32,7 @@ def services() -> "Services":
 def _services() -> "Services":
     from scoring.services import Services  # noqa: PLC0415  # cold start, as above
 
+    begin(settings)
     return Services.open(settings)
 
 
@@ -40,6 +42,7 @@ def web_app() -> Any:
     from web.app import create_app  # noqa: PLC0415  # cold start, as above
     from web.keys import check_granted  # noqa: PLC0415  # cold start, as above
 
+    begin(settings)
     return create_app(services, settings, check_granted)
 
 

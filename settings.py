@@ -113,6 +113,8 @@ class Settings:
     """Keys that let requests in there, separated by commas; without any, nobody gets in."""
     admin_keys: str = field(default="", repr=False)
     """Keys that may also move aliases."""
+    telemetry: Literal["off", "on"] = "off"
+    """Whether work is measured with OpenTelemetry: "on" or "off"."""
     alias_seconds: int = 30
     """How long a resolved alias may be used before it is looked up again."""
     cache: str = str(Path(gettempdir()) / "dropscore")
@@ -195,6 +197,17 @@ def _check_apart(settings: Settings, kind: str, group: Iterable[str]) -> None:
             raise SettingsError(
                 f"DROPSCORE_{other.upper()} and DROPSCORE_{name.upper()} name the same {kind}: give each its own"
             )
+
+
+def telemetry_goes_to(environment: Mapping[str, str] | None = None) -> Literal["otlp", "azure"] | None:
+    """Return where settings say that measurements go, which are Azure's and OpenTelemetry's own; None for nowhere.
+
+    Functions apps have Application Insights' setting by themselves, so an OTLP endpoint counts before it.
+    """
+    environment = os.environ if environment is None else environment
+    if any(environment.get(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT") for signal in ("", "TRACES_", "METRICS_")):
+        return "otlp"
+    return "azure" if environment.get("APPLICATIONINSIGHTS_CONNECTION_STRING") else None
 
 
 def _local_values(folder: Path) -> dict[str, str]:

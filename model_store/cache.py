@@ -10,12 +10,13 @@ from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from errors import ModelNotFoundError, PackageInvalidError
+from errors import DropscoreError, ModelNotFoundError, PackageInvalidError
 from model_store.disk_cache import DiskCache
 from model_store.model import Model
 from model_store.reference import ModelReference
 from model_store.registry import ModelVersion, Registry
 from model_store.resolver import Resolver
+from observing import ModelOpened, tell
 
 log = logging.getLogger(__name__)
 
@@ -103,14 +104,18 @@ class ModelCache:
                 self._drop_oldest()
         if loading is not None:
             return loading.result()
+        began = time.monotonic()
         try:
             model = self._disk.open(version)
         except BaseException as error:
             with self._lock:
                 self._models.pop(version.digest, None)
             mine.set_exception(error)
+            why = error.code if isinstance(error, DropscoreError) else type(error).__name__
+            tell(ModelOpened(version.name, version.version, time.monotonic() - began, why))
             raise
         mine.set_result(model)
+        tell(ModelOpened(version.name, version.version, time.monotonic() - began))
         try:
             self._disk.trim(keep=self._held())
         except OSError:  # the model is there all the same; the next load tries again

@@ -16,9 +16,11 @@ from errors import (
     RunNotFoundError,
     ThresholdExceededError,
 )
+from observing import RunEnded, tell
 from scoring.ended_runs import EndedRuns, Summary
 from scoring.job import Run
 from scoring.tally import Tally
+from scoring.trail import current_traceparent
 from storage import ANY_ETAG, BlobPath, BlobStore
 
 _JSON = "application/json"
@@ -264,7 +266,7 @@ class Receipts:
                 if (found := self.look(receipt.run_id)) is None:
                     continue  # it was there, and was deleted by hand
             if found is None:
-                return self.enlist(receipt)
+                return self._ended(receipt)
             if found.receipt.is_final or not receipt.is_final:
                 return self.enlist(found.receipt)
             # The job was given up and has ended after all; if somebody else says so first, that is as good.
@@ -272,7 +274,26 @@ class Receipts:
                 self.blobs.write(path, data, if_match=found.etag, content_type=_JSON)
             except (BlobNotFoundError, ConditionFailedError):
                 continue
-            return self.enlist(receipt)
+            return self._ended(receipt)
+
+    def _ended(self, receipt: Receipt) -> Receipt:
+        tell(
+            RunEnded(
+                run_id=receipt.run_id,
+                status=receipt.status,
+                error=receipt.error["code"] if receipt.error else None,
+                model=receipt.model.get("name"),
+                version=receipt.model.get("version"),
+                scored=receipt.rows["scored"],
+                rejected=receipt.rows["rejected"],
+                seconds=receipt.seconds,
+                codes=receipt.reject_codes,
+                wall=receipt.stages.get("wall", {}),
+                cpu=receipt.stages.get("cpu", {}),
+                traceparent=current_traceparent(),
+            )
+        )
+        return self.enlist(receipt)
 
     def enlist(self, receipt: Receipt) -> Receipt:
         """Put a receipt that is written on the list of runs that have ended, and return it; safe to do twice."""

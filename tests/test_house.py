@@ -38,14 +38,33 @@ def test_cold_start_loads_nothing_heavy() -> None:
     assert not loaded_by("function_app") & HEAVY
 
 
+def test_what_is_not_measured_loads_no_opentelemetry() -> None:
+    """Off, as it is by default, telemetry costs no import: the API loads what FastAPI itself does, and no SDK."""
+    off = "from settings import Settings; from telemetry import begin; begin(Settings())"
+    floors = "function_app, telemetry, scoring.pipeline, scoring.splits.worker, scoring.intake, storage.azure"
+    for code in (f"import {floors}; {off}", f"import web.app; {off}"):
+        shown = f"import sys; {code}; print(*(name for name in sys.modules if name.startswith('opentelemetry')))"
+        run = subprocess.run([sys.executable, "-c", shown], cwd=ROOT, check=True, capture_output=True, text=True)
+        loaded = run.stdout.split()
+        assert not [name for name in loaded if "web.app" not in code or name.startswith("opentelemetry.sdk")]
+
+
 def test_the_engine_needs_no_training_library() -> None:
     """What scores imports neither pandas nor scikit-learn: requirements-serving.txt has neither."""
     assert not loaded_by("scoring.pipeline, web.app") & (HEAVY - {"fastapi"})
 
 
-@pytest.mark.parametrize(("file", "allowed"), [("errors.py", set()), ("settings.py", {"errors"})])
-def test_the_two_modules_below_all_floors_import_none(file: str, allowed: set[str]) -> None:
-    """errors.py and settings.py, which every floor may import, import no floor."""
+@pytest.mark.parametrize(
+    ("file", "allowed"),
+    [
+        ("errors.py", set()),
+        ("observing.py", set()),
+        ("settings.py", {"errors"}),
+        ("telemetry.py", {"observing", "settings"}),
+    ],
+)
+def test_the_modules_below_all_floors_import_none(file: str, allowed: set[str]) -> None:
+    """The modules that every floor may import import no floor."""
     floors = {path.stem if path.is_file() else path.name for path in ROOT.iterdir()} - set(sys.stdlib_module_names)
     assert imported(file) & floors == allowed
 
@@ -95,7 +114,7 @@ def test_the_version_is_said_once() -> None:
 def test_no_file_names_a_registry_or_this_machine() -> None:
     """Lock and requirements files pin by hash and name no host."""
     assert '"resolved"' not in (ROOT / "package-lock.json").read_text("utf-8")
-    ours = [ROOT / f"requirements{kind}.txt" for kind in ("", "-serving", "-dev")]
+    ours = [ROOT / f"requirements{kind}.txt" for kind in ("", "-serving", "-telemetry", "-dev")]
     theirs = [ROOT / f"tests/frameworks/requirements-{name}.txt" for name in ("keras", "mlflow", "torch")]
     for file in (*ours, *theirs):
         text = file.read_text("utf-8")

@@ -12,15 +12,16 @@ from threading import Lock
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from errors import DropscoreError
 from scoring.services import Services
 from settings import VERSION, Settings
+from telemetry import begin
 from web.answers import answer_bug, answer_error, answer_gone, answer_http
 from web.bodies import Limits
 from web.files import file_routes
@@ -59,6 +60,7 @@ def create_app(services: Callable[[], Services], settings: Settings, check: Chec
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        telemetry=_telemetry(settings),
         redirect_slashes=False,  # a client would follow to the address that a proxy in between talks to
         # Plain routes: FastAPI's own take a row's bytes apart in ways that nobody here needs.
         routes=[
@@ -85,6 +87,13 @@ def create_app(services: Callable[[], Services], settings: Settings, check: Chec
     return app
 
 
+def _telemetry(settings: Settings) -> TelemetryConfig:
+    """Return what FastAPI measures of requests: how long they take, unless nothing is measured at all."""
+    on = settings.telemetry == "on"
+    # Logs would have an exception's message in them, and with it what a row holds.
+    return {"tracing": on, "metrics": on, "logs": False, "operation_spans": False, "auto_configure": False}
+
+
 def __getattr__(name: str) -> Any:
     """Make `app`, the API that runs alone, when it is first asked for; storage is opened by the first request."""
     if name != "app":
@@ -95,6 +104,7 @@ def __getattr__(name: str) -> Any:
 @cache
 def _own_app() -> FastAPI:
     settings, opening = Settings.load(), Lock()
+    begin(settings)
     opened = cache(Services.open)
 
     def services() -> Services:

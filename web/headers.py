@@ -6,6 +6,7 @@ from secrets import token_hex
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from observing import here
 from scoring.log_lines import line
 from scoring.trail import Trail, read_traceparent, trail
 
@@ -72,4 +73,4 @@ def _trail_of(scope: Scope) -> Trail:
         elif name == b"traceparent":
             trace = value
     name = request.decode("ascii") if _GOOD_ID.fullmatch(request) else token_hex(16)
-    return Trail(name, read_traceparent(trace.decode("latin-1")) if trace else None)
+    return Trail(name, here() or (read_traceparent(trace.decode("latin-1")) if trace else None))

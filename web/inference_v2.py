@@ -16,7 +16,7 @@ from settings import VERSION
 from web.answers import answer, encode
 from web.binary_tensors import EXTENSION, HEADER, SIZE, split_body
 from web.bodies import Limits, read_body
-from web.models import Models
+from web.models import Models, told
 from web.tensors import Tensor, check_parameters, describe, to_tensor
 
 _PLATFORM = "onnx_onnxv1"  # the protocol's own word for ONNX
@@ -115,7 +115,7 @@ def _infer(
         answers = answer_columns(
             _columns(tensors, served.model), len(tensors[0].cells) if tensors else 0, served.model
         )
-    answers.check_whole()
+    told(served, answers).check_whole()
     columns = {column.name: column for column in served.model.signature.outputs}
     tall = bool(tensors) and all(tensor.tall for tensor in tensors)
     given = [

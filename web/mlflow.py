@@ -21,7 +21,7 @@ from scoring.strict_json import read_json
 from settings import VERSION
 from web.answers import answer
 from web.bodies import CSV, JSON, Limits, content_type, read_body
-from web.models import Models
+from web.models import Models, told
 
 _SPLIT = '{"columns": ["a", "b"], "data": [[1, 2], …]}'
 
@@ -69,7 +69,7 @@ def _invoke(models: Models, limits: Limits, asked: str | None, kind: str, body: 
             answers = answer_csv(body, served.model, limits.check_rows)
         else:
             answers = _score(content, served.model, limits)
-    answers.check_whole()
+    told(served, answers).check_whole()
     return served, answers
 
 

@@ -8,10 +8,21 @@ from errors import MessageInvalidError, ModelNotFoundError
 from model_store import ModelReference
 from model_store.cache import Served
 from model_store.registry import Registry
+from observing import RequestScored, is_anybody_listening, tell
+from scoring.rows import Answers
 from scoring.services import Services
 from settings import Settings
 
 _parsed = lru_cache(maxsize=1024)(ModelReference.parse)
+
+
+def told(served: Served, answers: Answers) -> Answers:
+    """Tell that rows of a request were scored, and return what became of them."""
+    if is_anybody_listening():
+        rejected = len(answers.faults)
+        version = served.version
+        tell(RequestScored(version.name, version.version, answers.count - rejected, rejected))
+    return answers
 
 
 class Models:

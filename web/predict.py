@@ -14,7 +14,7 @@ from scoring.rows import Answers, answer_columns, answer_rows
 from scoring.strict_json import read_json
 from web.answers import answer
 from web.bodies import Limits, read_body
-from web.models import Models
+from web.models import Models, told
 
 _FORMS = (
     'send one row, {"column": value, …}, a list of them, or columns, {"columns": {"column": [value, …], …}}, '
@@ -37,7 +37,7 @@ def _predict(models: Models, limits: Limits, reference: str, body: bytes) -> Res
     content = read_json(body, "the body")
     served = models.current(reference)
     with models.services().engine.requests:
-        answers = _score(content, served.model, limits)
+        answers = told(served, _score(content, served.model, limits))
     return answer({"model": _named(served), "outputs": list(answers.outputs), "predictions": answers.rows()})
 
 

@@ -5,6 +5,7 @@ first marker counts.
 """
 
 import logging
+import time
 from dataclasses import replace
 
 from errors import (
@@ -14,6 +15,7 @@ from errors import (
     RunEndedError,
     RunNotFoundError,
 )
+from observing import SplitScored, tell
 from scoring.codec import Progress, Scored
 from scoring.ending import end_run, settle_if_open
 from scoring.log_lines import Pace, line
@@ -114,7 +116,7 @@ def _score(plan: Plan, pointer: Pointer, entered: Entered, services: Services) -
     run, split = plan.run, plan.splits[pointer.split]
     log.info(line("split_began", **names(run), split=pointer.split, attempt=pointer.attempt))
     scored, rejected = places_of(run, pointer.split, services)
-    tally = Tally()
+    tally, began = Tally(), time.monotonic()
     with tally.stage("rest"):
         check_current(services.blobs, run)
         progress = _shown(plan, pointer, watch_of(entered, services))
@@ -123,6 +125,9 @@ def _score(plan: Plan, pointer: Pointer, entered: Entered, services: Services) -
             replace(work, split=split, block_bytes=plan.block_bytes, options=replace(run.job.options, csv=plan.csv))
         )
     tally.add(result.tally)
+    if run.model:
+        seconds, trace = time.monotonic() - began, run.job.traceparent
+        tell(SplitScored(run.id, pointer.split, run.model.name, run.model.version, tally.read, seconds, trace))
     return Marker(scored.named(result.scored_blocks), rejected.named(result.rejected_blocks), tally)
 
 
