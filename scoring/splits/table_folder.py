@@ -8,7 +8,7 @@ results do, and each of its blobs is changed only where it is still what it was 
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from errors import BlobNotFoundError, BlocksMissingError, ConditionFailedError
 from scoring.job import Run
@@ -49,15 +49,17 @@ class TableFolder:
         if not self._give_up(look):
             return
         _remove(self._blobs, self.path, self._run, RUN_KEY)  # an older run's single file
-        written = {name: self._output(name).commit(blocks, look) for name, blocks in parts.items()}
-        for blob in list(self._files()):
-            name = blob.path.name.rpartition("/")[2]
-            if name not in parts and name != SUCCESS:
-                _remove(self._blobs, blob.path, self._run, PART_KEY)
-        there = {blob.path.name.rpartition("/")[2]: blob.etag for blob in self._files()}
-        if any(there.get(name) != etag for name, etag in written.items()):
-            raise self._mixed()
-        self._complete()
+        written: dict[str, str] = {}
+        for name, blocks in parts.items():
+            written[name] = self._output(name).commit(blocks, look)
+            # Once more: who had looked at all parts before this one was there may have put it up since.
+            if len(written) == 1 and not self._give_up(look):
+                return
+        for name in self._parts().keys() - parts.keys():
+            _remove(self._blobs, self._path(name), self._run, PART_KEY)
+        while self._check_whole(written) and self._give_up(look):
+            if self._complete(written):
+                return
 
     def remove(self) -> None:
         """Delete what runs of other versions of the input left here: this one has nothing to put in its place."""
@@ -78,24 +80,36 @@ class TableFolder:
             except (BlobNotFoundError, ConditionFailedError):
                 continue  # somebody was faster: look again at whose folder it is
 
-    def _complete(self) -> None:
-        metadata = owner(self._run) | {PART_KEY: SUCCESS}
+    def _complete(self, written: Mapping[str, str]) -> bool:
+        """Put up `_SUCCESS`; False where there is one: it may be this run's."""
+        path, metadata = self._path(SUCCESS), owner(self._run) | {PART_KEY: SUCCESS}
         try:
-            self._blobs.write(self._path(SUCCESS), b"", if_none_match=ANY_ETAG, metadata=metadata)
+            etag = self._blobs.write(path, b"", if_none_match=ANY_ETAG, metadata=metadata)
         except ConditionFailedError:
-            current = _stat(self._blobs, self._path(SUCCESS))
-            if current is None or current.metadata.get(RUN_KEY) != self._run.id:
-                check_current(self._blobs, self._run)
-                raise self._mixed() from None
+            return False
+        try:
+            self._check_whole(written)
+        except BlocksMissingError:  # a run has begun meanwhile, and may have looked for `_SUCCESS` too early
+            try:
+                self._blobs.delete(path, if_match=etag)
+            except (BlobNotFoundError, ConditionFailedError):
+                return True  # it has found it: till then the folder was whole
+            raise
+        return True
 
-    def _mixed(self) -> BlocksMissingError:
-        return BlocksMissingError(
-            f"{self.path}: another run of the same input is writing here: stage all blocks again",
-            file=str(self.path),
-        )
+    def _check_whole(self, written: Mapping[str, str]) -> bool:
+        """Return True if the parts there are these, given by their ETags, and no others; BlocksMissingError if not."""
+        if self._parts() != written:
+            raise BlocksMissingError(
+                f"{self.path}: another run of the same input is writing here: stage all blocks again",
+                file=str(self.path),
+            )
+        return True
 
-    def _files(self) -> Iterator[Blob]:
-        return _files(self._blobs, self.path)
+    def _parts(self) -> dict[str, str]:
+        """Return the ETags of all parts, whoever wrote them, by name."""
+        files = {blob.path.name.rpartition("/")[2]: blob for blob in _files(self._blobs, self.path)}
+        return {name: blob.etag for name, blob in files.items() if PART_KEY in blob.metadata and name != SUCCESS}
 
     def _output(self, name: str) -> Output:
         return Output(self._blobs, self._path(name), self._run, CONTENT_TYPE, {PART_KEY: name})
@@ -163,7 +177,7 @@ def _remove(blobs: BlobStore, path: BlobPath, run: Run, key: str, *, keep_same_i
 def _files(blobs: BlobStore, path: BlobPath) -> Iterator[Blob]:
     """Yield what may be a folder's own: `_SUCCESS` and parts."""
     prefix = f"{path.name}/"
-    for blob in blobs.list(path.container, prefix):
+    for blob in blobs.list(path.container, prefix, metadata=True):
         name = blob.path.name.removeprefix(prefix)
         if name == SUCCESS or _PART.fullmatch(name):
             yield blob
