@@ -11,12 +11,12 @@ from scoring.output import RUN_KEY, result_paths
 from scoring.receipt import Receipt
 from scoring.services import Services
 from scoring.splits.table_folder import take_back
-from storage import BlobPath, BlobStore
+from storage import ANY_ETAG, BlobPath, BlobStore
 
 
-def end_run(receipt: Receipt, run: Run, services: Services) -> Receipt:
-    """End a run with this receipt, unless it has ended before, and return the receipt that counts."""
-    counting = services.receipts.record(receipt)
+def end_run(receipt: Receipt, run: Run, services: Services, over: str | None = ANY_ETAG) -> Receipt:
+    """End a run with this receipt, unless it has ended before, and return the receipt that counts; `over` as there."""
+    counting = services.receipts.record(receipt, over)
     if counting is receipt:
         _follow_up(counting, run, services)
     else:
@@ -49,6 +49,10 @@ def withdraw(receipt: Receipt, run: Run, services: Services) -> None:
 
     There is such a thing where it was cancelled, given up or overtaken by a newer input just when it committed.
     """
+    if (
+        not receipt.is_final
+    ):  # whoever tries it again all the same sees a change, and does not say that it succeeded
+        receipt = services.receipts.record(receipt)
     if receipt.status == "succeeded":
         return
     named = {receipt.output, receipt.rejects}

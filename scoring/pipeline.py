@@ -126,7 +126,8 @@ def conclude(
             check_current(services.blobs, run)
     except RunEndedError:
         receipt = services.receipts.get(run.id)
-        withdraw(receipt, run, services)
+        if receipt.is_final:  # or else somebody may be trying it again, and what is up be theirs
+            withdraw(receipt, run, services)
         log.info(line("run_known", **names(run), status=receipt.status))
         return receipt
     except DropscoreError as fault:
@@ -144,7 +145,7 @@ def conclude(
         rejects=rejected.path if tally.rejected and (error is None or error.code == "threshold_exceeded") else None,
         dialect=dialect,
     )
-    receipt = end_run(receipt, run, services)
+    receipt = end_run(receipt, run, services, watch.known)
     log.log(logging.WARNING if receipt.status == "failed" else logging.INFO, _ended(run, receipt))
     return receipt
 

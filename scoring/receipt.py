@@ -214,10 +214,12 @@ class Receipts:
             return receipt
         raise RunNotFoundError(f"run {run_id!r} has no receipt: it is waiting or under way")
 
-    def record(self, receipt: Receipt) -> Receipt:
+    def record(self, receipt: Receipt, over: str | None = ANY_ETAG) -> Receipt:
         """Write a receipt, unless the run has a final one, and return the one that counts.
 
-        Safe to do twice, as after a write whose answer was lost: the second time finds what the first has written.
+        One that is not final is replaced: any, or only that with the ETag `over`, where whoever wrote another may
+        have taken back what this one names. Safe to do twice, as after a write whose answer was lost: the second
+        time finds what the first has written.
         """
         data, path = receipt.to_json().encode(), self._path(receipt.run_id)
         while True:
@@ -229,33 +231,36 @@ class Receipts:
                     continue  # it was there, and was deleted by hand
             if found is None:
                 return self.enlist(receipt)
-            if found.receipt.is_final or not receipt.is_final:
+            if found.receipt.is_final or over not in (ANY_ETAG, found.etag):
                 return self.enlist(found.receipt)
-            # The job was given up and has ended after all; if somebody else says so first, that is as good.
+            # The job was given up, and has ended after all or is given up again.
             try:
                 self.blobs.write(path, data, if_match=found.etag, content_type=_JSON)
             except (BlobNotFoundError, ConditionFailedError):
                 continue
+            EndedRuns(self.blobs, self.container).remove(_summary(found.receipt))
             return self.enlist(receipt)
 
     def enlist(self, receipt: Receipt) -> Receipt:
         """Put a receipt that is written on the list of runs that have ended, and return it; safe to do twice."""
-        EndedRuns(self.blobs, self.container).add(
-            Summary(
-                run_id=receipt.run_id,
-                status=receipt.status,
-                input=receipt.input.get("path"),
-                model=receipt.model.get("reference"),
-                version=receipt.model.get("version"),
-                rows=receipt.rows,
-                error=receipt.error["code"] if receipt.error else None,
-                started=receipt.started,
-                finished=receipt.finished,
-                seconds=receipt.seconds,
-                attempt=receipt.attempt,
-            )
-        )
+        EndedRuns(self.blobs, self.container).add(_summary(receipt))
         return receipt
 
     def _path(self, run_id: str) -> BlobPath:
         return BlobPath(self.container, f"{run_id}/receipt.json")
+
+
+def _summary(receipt: Receipt) -> Summary:
+    return Summary(
+        run_id=receipt.run_id,
+        status=receipt.status,
+        input=receipt.input.get("path"),
+        model=receipt.model.get("reference"),
+        version=receipt.model.get("version"),
+        rows=receipt.rows,
+        error=receipt.error["code"] if receipt.error else None,
+        started=receipt.started,
+        finished=receipt.finished,
+        seconds=receipt.seconds,
+        attempt=receipt.attempt,
+    )

@@ -71,7 +71,7 @@ def _look_after(blob: Blob, now: datetime, services: Services) -> bool:
 def _send_again(entry: OpenRun, services: Services) -> None:
     run = entry.run
     if run.input is None:  # there is nothing to score; and if there is by now, its job would be another run
-        score_run(Entered(run, None), services)
+        score_run(Entered(run, services.receipts.look(run.id)), services)
         return
     if resume(run.id, services):  # in splits: those that are not scored yet get their messages again
         return
