@@ -62,6 +62,22 @@ def test_a_run_whose_message_was_lost_is_sent_again(services) -> None:
     assert sweep(services, later(600)) == 0
 
 
+def test_an_input_replaced_while_a_job_that_was_swept_waits(services) -> None:
+    """What the job was sent for, whichever version is current, is scored all the same: nobody else names it."""
+    die(services)
+    sweep(services, later(16))
+    [body] = messages(services)
+    services.blobs.write(INPUT, GOOD + b"4,1,1,true,pro\n")
+    receipt = accept_message(body, services)
+    assert receipt
+    assert receipt.status == "superseded"
+    [body] = messages(services)
+    receipt = accept_message(body, services)
+    assert receipt
+    assert (receipt.status, receipt.rows["read"]) == ("succeeded", 4)
+    assert (open_entries(services), messages(services)) == ([], [])
+
+
 def test_a_run_that_shows_signs_of_life_is_left_alone(services) -> None:
     """A long run that says now and then how far it is counts as alive, however long ago it began."""
     run_id = die(services)
