@@ -30,13 +30,15 @@ def sweep(services: Services, now: datetime | None = None) -> int:
     such fault is raised at the end, so that the host's log shows it. The next sweep tries again.
     """
     now = now or datetime.now(UTC)
-    faults: list[DropscoreError] = []
+    faults: list[Exception] = []
     silent = 0
     for blob in services.open_runs.list():
         try:
             silent += _look_after(blob, now, services)
-        except DropscoreError as fault:
-            log.warning(line("sweep_failed", entry=blob.path.name, error=fault.code, message=fault.message))
+        except Exception as fault:  # whatever it is, it is of this run alone
+            code = fault.code if isinstance(fault, DropscoreError) else type(fault).__name__
+            message = fault.message if isinstance(fault, DropscoreError) else None
+            log.warning(line("sweep_failed", entry=blob.path.name, error=code, message=message))
             faults.append(fault)
     if faults:
         raise faults[0]

@@ -116,6 +116,29 @@ def test_a_run_that_died_behind_its_receipt_is_finished(services) -> None:
     assert (open_entries(services), messages(services)) == ([], [])
 
 
+def test_a_fault_that_nobody_foresaw_stops_no_other_run(services) -> None:
+    """What breaks at one run, whatever it is, is raised once the others have been looked after."""
+    die(services)
+    other = BlobPath("incoming", "churn/b.csv")
+    services.blobs.write(other, GOOD)
+    services.open_runs.open(begin(replace(JOB, input=other), services))
+    first, second = (services.open_runs.read(blob).run for blob in services.open_runs.list())
+
+    class Breaking:
+        def __getattr__(self, name: str):
+            return getattr(services.blobs, name)
+
+        def list(self, container: str, prefix: str = "", **options):
+            if prefix == f"{first.id}/":
+                raise ZeroDivisionError
+            return services.blobs.list(container, prefix, **options)
+
+    with pytest.raises(ZeroDivisionError):
+        sweep(replace(services, blobs=Breaking()), later(16))
+    [body] = messages(services)
+    assert json.loads(body)["input"] == str(second.job.input)
+
+
 def test_a_run_without_an_input_is_ended_at_once(services) -> None:
     """Its job would be of another run, were there an input by now: so no message is sent."""
     run = services.open_runs.open(begin(JOB, services)).run
