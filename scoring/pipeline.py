@@ -259,6 +259,8 @@ def open_work(
     _format(run.job)
     if run.input is None:
         raise _absent(run, services)
+    if run.input.size == 0:  # it is refused without the read that would find another version
+        check_current(services.blobs, run)
     settings = services.settings
     with tally.stage("open"):
         model = services.models.load(run.model or _missing(run, services))
@@ -325,7 +327,7 @@ def _commit(result: Scored, scored: Target, rejected: Target, run: Run, watch: W
     if result.rejected_blocks:
         rejected.commit(result.rejected_blocks, watch.look)
     else:
-        rejected.remove()
+        rejected.remove(watch.look)
     if not run.job.options.allows(tally.rejected, tally.read):
         worst = ", ".join(f"{code}: {count:,}" for code, count in tally.codes.most_common())
         raise ThresholdExceededError(

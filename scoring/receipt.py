@@ -217,9 +217,9 @@ class Receipts:
     def record(self, receipt: Receipt, over: str | None = ANY_ETAG) -> Receipt:
         """Write a receipt, unless the run has a final one, and return the one that counts.
 
-        One that is not final is replaced: any, or only that with the ETag `over`, where whoever wrote another may
-        have taken back what this one names. Safe to do twice, as after a write whose answer was lost: the second
-        time finds what the first has written.
+        One that is not final is replaced by one that is: any, or only that with the ETag `over`, where somebody
+        else may have taken back what this one names (see `stir`). Safe to do twice, as after a write whose answer
+        was lost: the second time finds what the first has written.
         """
         data, path = receipt.to_json().encode(), self._path(receipt.run_id)
         while True:
@@ -231,15 +231,26 @@ class Receipts:
                     continue  # it was there, and was deleted by hand
             if found is None:
                 return self.enlist(receipt)
-            if found.receipt.is_final or over not in (ANY_ETAG, found.etag):
+            if found.receipt.is_final or not receipt.is_final or over not in (ANY_ETAG, found.etag):
                 return self.enlist(found.receipt)
-            # The job was given up, and has ended after all or is given up again.
+            # The job was given up and has ended after all; if somebody else says so first, that is as good.
             try:
                 self.blobs.write(path, data, if_match=found.etag, content_type=_JSON)
             except (BlobNotFoundError, ConditionFailedError):
                 continue
             EndedRuns(self.blobs, self.container).remove(_summary(found.receipt))
             return self.enlist(receipt)
+
+    def stir(self, receipt: Receipt) -> bool:
+        """Change the ETag of a receipt that is not final, for who is about to replace it; False if it is final."""
+        while (found := self.look(receipt.run_id)) and not found.receipt.is_final:
+            data = found.receipt.to_json().encode()
+            try:
+                self.blobs.write(self._path(receipt.run_id), data, if_match=found.etag, content_type=_JSON)
+            except (BlobNotFoundError, ConditionFailedError):
+                continue
+            return True
+        return False
 
     def enlist(self, receipt: Receipt) -> Receipt:
         """Put a receipt that is written on the list of runs that have ended, and return it; safe to do twice."""

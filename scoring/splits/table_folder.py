@@ -57,13 +57,18 @@ class TableFolder:
                 return
         for name in self._parts().keys() - parts.keys():
             _remove(self._blobs, self._path(name), self._run, PART_KEY)
-        while self._check_whole(written) and self._give_up(look):
-            if self._complete(written):
+        while self._is_whole(written):
+            if not self._give_up(look) or self._complete(written):
                 return
+        check_current(self._blobs, self._run)
+        raise BlocksMissingError(
+            f"{self.path}: another run of the same input is writing here: stage all blocks again",
+            file=str(self.path),
+        )
 
-    def remove(self) -> None:
-        """Delete what runs of other versions of the input left here: this one has nothing to put in its place."""
-        SingleTable(self._blobs, self.path, self._run, CONTENT_TYPE).remove()
+    def remove(self, look: Callable[[], None] | None = None) -> None:
+        """Delete what other runs left here: see Output.remove."""
+        SingleTable(self._blobs, self.path, self._run, CONTENT_TYPE).remove(look)
 
     def _give_up(self, look: Callable[[], None]) -> bool:
         """Take `_SUCCESS` away from what was here before; False where this very run's is."""
@@ -81,30 +86,24 @@ class TableFolder:
                 continue  # somebody was faster: look again at whose folder it is
 
     def _complete(self, written: Mapping[str, str]) -> bool:
-        """Put up `_SUCCESS`; False where there is one: it may be this run's."""
+        """Put up `_SUCCESS`; False where there is one, maybe this run's, or had better be none."""
         path, metadata = self._path(SUCCESS), owner(self._run) | {PART_KEY: SUCCESS}
         try:
             etag = self._blobs.write(path, b"", if_none_match=ANY_ETAG, metadata=metadata)
         except ConditionFailedError:
             return False
+        if self._is_whole(written):
+            return True
+        # Another run has begun meanwhile, and may have looked for `_SUCCESS` just before it was there.
         try:
-            self._check_whole(written)
-        except BlocksMissingError:  # a run has begun meanwhile, and may have looked for `_SUCCESS` too early
-            try:
-                self._blobs.delete(path, if_match=etag)
-            except (BlobNotFoundError, ConditionFailedError):
-                return True  # it has found it: till then the folder was whole
-            raise
-        return True
+            self._blobs.delete(path, if_match=etag)
+        except (BlobNotFoundError, ConditionFailedError):
+            return True  # it has found it, and taken it away: till then the folder was whole
+        return False
 
-    def _check_whole(self, written: Mapping[str, str]) -> bool:
-        """Return True if the parts there are these, given by their ETags, and no others; BlocksMissingError if not."""
-        if self._parts() != written:
-            raise BlocksMissingError(
-                f"{self.path}: another run of the same input is writing here: stage all blocks again",
-                file=str(self.path),
-            )
-        return True
+    def _is_whole(self, written: Mapping[str, str]) -> bool:
+        """Say whether the parts that are there are these, by their ETags, and no others."""
+        return self._parts() == written
 
     def _parts(self) -> dict[str, str]:
         """Return the ETags of all parts, whoever wrote them, by name."""
@@ -123,13 +122,13 @@ class SingleTable(Output):
 
     def commit(self, block_ids: Sequence[str], look: Callable[[], None]) -> str:
         """Take the folder away and make the file these blocks: see Output.commit."""
-        _remove_folder(self.blobs, self.path, self._run, look=look)
+        _remove_folder(self.blobs, self.path, self._run, look)
         return super().commit(block_ids, look)
 
-    def remove(self) -> None:
-        """Delete what runs of other versions of the input left here, of either kind: see Output.remove."""
-        _remove_folder(self.blobs, self.path, self._run, keep_same_input=True)
-        super().remove()
+    def remove(self, look: Callable[[], None] | None = None) -> None:
+        """Delete what other runs left here, of either kind: see Output.remove."""
+        _remove_folder(self.blobs, self.path, self._run, look)
+        super().remove(look)
 
 
 def part_name(split: int) -> str:
@@ -137,28 +136,17 @@ def part_name(split: int) -> str:
     return f"part-{split:05d}.parquet"
 
 
-def _remove_folder(
-    blobs: BlobStore,
-    path: BlobPath,
-    run: Run,
-    *,
-    look: Callable[[], None] | None = None,
-    keep_same_input: bool = False,
-) -> None:
+def _remove_folder(blobs: BlobStore, path: BlobPath, run: Run, look: Callable[[], None] | None) -> None:
+    """Delete what other runs left in the folder at `path`; without `look`, those of other versions of the input."""
     for blob in list(_files(blobs, path)):  # by name, and so `_SUCCESS` before the parts
         if look:
             look()
-        _remove(blobs, blob.path, run, PART_KEY, keep_same_input=keep_same_input)
+        _remove(blobs, blob.path, run, PART_KEY, keep_same_input=look is None)
 
 
-def take_back(blobs: BlobStore, path: BlobPath, run: Run) -> None:
-    """Delete what `run` itself has put into the folder at `path`."""
-    for blob in list(_files(blobs, path)):
-        while (current := _stat(blobs, blob.path)) and current.metadata.get(RUN_KEY) == run.id:
-            try:
-                blobs.delete(current.path, if_match=current.etag)
-            except (BlobNotFoundError, ConditionFailedError):
-                continue  # somebody has replaced it: look again at whose it is
+def parts_of(run: Run, path: BlobPath, blobs: BlobStore) -> Iterator[BlobPath]:
+    """Yield what `run` itself has put into the folder at `path`, `_SUCCESS` first."""
+    return (blob.path for blob in _files(blobs, path) if blob.metadata.get(RUN_KEY) == run.id)
 
 
 def _remove(blobs: BlobStore, path: BlobPath, run: Run, key: str, *, keep_same_input: bool = False) -> None:

@@ -44,6 +44,16 @@ def test_a_run_given_up_once_more_between_its_commit_and_its_receipt(services) -
     assert (receipt.output, names(services, "scored")) == (None, [])
 
 
+def test_a_run_that_is_tried_again_is_not_stopped_where_nothing_is_up(services) -> None:
+    """It was given up before, and the message of that comes once more: there is nothing to take back."""
+    services.blobs.write(INPUT, GOOD)
+    first = give_up(JOB.to_json(), services)
+    again = interrupt(services, "stage_block", OUTPUT, lambda: give_up(JOB.to_json(), services) and None)
+    receipt = run_job(JOB, again)
+    assert (receipt.run_id, receipt.status) == (first.run_id, "succeeded")
+    assert names(services, "scored") == ["churn/a.csv"]
+
+
 def test_a_run_whose_replay_begins_between_its_commit_and_its_receipt(services) -> None:
     """A replay ends what it takes the place of; that takes back its result, and does not name one either."""
     services.blobs.write(INPUT, GOOD)

@@ -20,7 +20,7 @@ PATH = BlobPath("scored", "churn/a.parquet")
 PARTS = 3
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a process that dies."""
 
 
@@ -73,14 +73,14 @@ def test_a_run_that_completes_while_another_begins(blobs) -> None:
 
 def test_a_run_that_completes_after_another_has_begun(blobs) -> None:
     """A part that was written between the last look at all parts and `_SUCCESS` is seen, and that taken away."""
-    looks = iter((None, None, Killed))
+    looks = iter((None, None, KilledError))
 
     def look() -> None:
         if next(looks):
-            raise Killed
+            raise KilledError
 
     def meanwhile() -> None:
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             commit(folder_of(blobs, "theirs"), look)
 
     success = BlobPath(PATH.container, f"{PATH.name}/{SUCCESS}")
