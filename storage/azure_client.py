@@ -47,6 +47,11 @@ _MEANINGS: Mapping[str, tuple[type[StorageError | NameInvalidError], str]] = {
         BlocksMissingError,
         "another writer's blocks, with ids of another length, are staged there: stage again when they are gone",
     ),
+    "BlockCountExceedsLimit": (
+        StorageUnavailableError,
+        "100,000 staged blocks of others are there: write a blob of that name, and delete it, to be rid of them",
+    ),
+    "BlobArchived": (StorageDeniedError, "it is in the archive tier: rehydrate it first"),
     "LeaseIdMissing": (StorageUnavailableError, "another client holds a lease on it: try again when it has ended"),
     "ContainerBeingDeleted": (StorageUnavailableError, "its container is being deleted: try again in a minute"),
     "QueueBeingDeleted": (StorageUnavailableError, "it is being deleted: try again in a minute"),

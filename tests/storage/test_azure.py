@@ -152,6 +152,8 @@ FAILURES = [
     pytest.param(status(412, "ConditionNotMet"), ConditionFailedError, 1, id="412"),
     pytest.param(status(412, "LeaseIdMissing"), StorageUnavailableError, 1, id="leased"),
     pytest.param(reset, StorageUnavailableError, 3, id="reset"),
+    pytest.param(status(409, "BlockCountExceedsLimit"), StorageUnavailableError, 1, id="blocks"),
+    pytest.param(status(409, "BlobArchived"), StorageDeniedError, 1, id="archived"),
 ]
 
 
