@@ -41,6 +41,12 @@ class Job:
     attempt: int = 0
     """How often it was replayed: each time is a run of its own, so what came of the ones before stays on record."""
 
+    def __post_init__(self) -> None:
+        if self.etag and not (self.etag.isascii() and self.etag.isprintable()):
+            raise MessageInvalidError(
+                "the etag is none that storage gives: leave it out, or copy it as it is", file=str(self.input)
+            )
+
     @property
     def is_of_folder(self) -> bool:
         """Whether the job is one for each file of a folder."""
