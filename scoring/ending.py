@@ -12,7 +12,7 @@ from scoring.job import Run, format_of
 from scoring.output import RUN_KEY, result_paths
 from scoring.receipt import Receipt
 from scoring.services import Services
-from scoring.splits.table_folder import parts_of
+from scoring.splits.table_folder import left_by
 from storage import ANY_ETAG, BlobPath, BlobStore
 
 
@@ -72,7 +72,7 @@ def _put_up(receipt: Receipt, run: Run, services: Services) -> Iterator[BlobPath
         if _is_of(run, path, services.blobs):
             yield path
         if format_of(path.name) == "parquet":
-            yield from parts_of(run, path, services.blobs)
+            yield from left_by(run, path, services.blobs)
 
 
 def _is_of(run: Run, path: BlobPath, blobs: BlobStore) -> bool:

@@ -144,7 +144,7 @@ def _remove_folder(blobs: BlobStore, path: BlobPath, run: Run, look: Callable[[]
         _remove(blobs, blob.path, run, PART_KEY, keep_same_input=look is None)
 
 
-def parts_of(run: Run, path: BlobPath, blobs: BlobStore) -> Iterator[BlobPath]:
+def left_by(run: Run, path: BlobPath, blobs: BlobStore) -> Iterator[BlobPath]:
     """Yield what `run` itself has put into the folder at `path`, `_SUCCESS` first."""
     return (blob.path for blob in _files(blobs, path) if blob.metadata.get(RUN_KEY) == run.id)
 
