@@ -32,7 +32,12 @@ DropscoreError
 ├── RunNotFoundError               no receipt with that run id
 ├── RunCancelledError              a run that was cancelled before it ended
 ├── RunEndedError                  a run that has ended: it cannot be cancelled, or needs no replay
-├── RunUnderWayError               a run that has not ended yet, so that it cannot be replayed
+├── RunUnderWayError               a run that has not ended yet, so that it cannot be replayed, and has no result
+├── ResultGoneError                a run's result that a later run has replaced, or somebody has deleted
+├── RangeInvalidError              a range of bytes that a file does not have
+├── AnswerTooLargeError            a file that is too large for one answer
+├── UploadStalledError             an upload of which nothing comes any more
+├── TooManyUploadsError            more uploads at a time than there is memory for
 ├── SettingsError                  a setting that is missing or cannot be read
 └── RetriesExhaustedError          a job that failed at every try
 
@@ -250,9 +255,39 @@ class RunEndedError(DropscoreError):
 
 
 class RunUnderWayError(DropscoreError):
-    """The run has not ended yet, so that it cannot be replayed."""
+    """The run has not ended yet, so that it cannot be replayed, and has no result."""
 
     code, status = "run_under_way", 409
+
+
+class ResultGoneError(DropscoreError):
+    """The run's result was replaced by a later run's, or deleted."""
+
+    code, status = "result_gone", 410
+
+
+class RangeInvalidError(DropscoreError):
+    """The file has nothing of the range of bytes that is asked for."""
+
+    code, status = "range_invalid", 416
+
+
+class AnswerTooLargeError(DropscoreError):
+    """The file is too large for one answer: it can be asked for in ranges."""
+
+    code, status = "answer_too_large", 413
+
+
+class UploadStalledError(DropscoreError):
+    """Nothing more comes of an upload."""
+
+    code, status = "upload_stalled", 408
+
+
+class TooManyUploadsError(DropscoreError):
+    """More files are being uploaded than there is memory for."""
+
+    code, status, retryable = "too_many_uploads", 503, True
 
 
 class SettingsError(DropscoreError):

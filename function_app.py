@@ -92,18 +92,18 @@ def sweep_open_runs(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the ho
 @app.queue_trigger(arg_name="message", queue_name=f"{settings.jobs_queue}-poison", connection=settings.connection)
 def record_poisoned_job(message: func.QueueMessage) -> None:
     """Write the failed receipt of a job that failed at every try, so that it does not vanish silently."""
-    from scoring.intake import give_up  # noqa: PLC0415  # cold start, as above
+    from scoring.poison import end_poisoned_job  # noqa: PLC0415  # cold start, as above
 
-    give_up(message.get_body(), services())
+    end_poisoned_job(message.get_body(), services())
 
 
 @app.function_name("poisoned_blobs")
 @app.queue_trigger(arg_name="message", queue_name="webjobs-blobtrigger-poison", connection=settings.connection)
 def queue_poisoned_blob(message: func.QueueMessage) -> None:
     """Queue the job of a dropped file after all, when the blob trigger failed at every try."""
-    from scoring.intake import accept_poisoned_blob  # noqa: PLC0415  # cold start, as above
+    from scoring.poison import end_poisoned_blob  # noqa: PLC0415  # cold start, as above
 
-    accept_poisoned_blob(message.get_body(), services())
+    end_poisoned_blob(message.get_body(), services())
 
 
 @app.function_name("splits")
@@ -119,6 +119,6 @@ def score_queued_split(message: func.QueueMessage) -> None:
 @app.queue_trigger(arg_name="message", queue_name=f"{settings.splits_queue}-poison", connection=settings.connection)
 def record_poisoned_split(message: func.QueueMessage) -> None:
     """Write the failed receipt of a run one of whose splits failed at every try."""
-    from scoring.splits.worker import give_up_split  # noqa: PLC0415  # cold start, as above
+    from scoring.poison import end_poisoned_split  # noqa: PLC0415  # cold start, as above
 
-    give_up_split(message.get_body(), services())
+    end_poisoned_split(message.get_body(), services())

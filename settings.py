@@ -5,10 +5,11 @@ Names, defaults and meanings are the fields below: field `incoming` is the setti
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Literal, get_args
 
 from errors import SettingsError
 
@@ -96,6 +97,10 @@ class Settings:
     """The largest body of a prediction request."""
     max_request_rows: int = 10_000
     """The most rows of a prediction request."""
+    max_upload_bytes: int = 5 * 1024**3
+    """The largest file that is taken over HTTP."""
+    max_answer_bytes: int = 64 * 1024**2
+    """The most of a file that one answer brings under the Functions host, which holds answers whole in memory."""
     model: str = ""
     """The model that /invocations and /score mean where the request names none: a reference such as churn@champion.
     Without one it is the registry's only model."""
@@ -105,12 +110,15 @@ class Settings:
     """Folder on this machine where packages are cached."""
     cache_bytes: int = 2 * 1024**3
     """Bytes of packages kept there: those opened longest ago are removed beyond it, but none that is open."""
-    blob_source: str = "polling"
+    blob_source: Literal["polling", "eventgrid"] = "polling"
     """How the host finds dropped files: "polling" (local) or "eventgrid" (Azure)."""
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read DROPSCORE_* from `environment` (this process's by default); SettingsError for what does not fit."""
+        """Read DROPSCORE_* from `environment` (this process's by default); SettingsError for what does not fit.
+
+        A value that was mistyped must not mean the default, nor a number something that nobody would want.
+        """
         environment = os.environ if environment is None else environment
         values: dict[str, str | int] = {}
         for setting in fields(cls):
@@ -118,14 +126,15 @@ class Settings:
             text = environment.get(name, "")
             if not text or setting.name == "storage":
                 continue
-            if setting.type in (int, "int"):
-                try:
-                    values[setting.name] = int(text)
-                except ValueError:
-                    raise SettingsError(f"{name} must be a whole number") from None
+            if setting.type is int:
+                values[setting.name] = _whole_number(name, text, int(setting.name not in _MAY_BE_ZERO))
+            elif (choices := get_args(setting.type)) and text not in choices:
+                raise SettingsError(f"{name} must be one of: {', '.join(choices)}")
             else:
                 values[setting.name] = text
         settings = cls(**values)  # type: ignore[arg-type]  # each value was made to its field's type above
+        for kind, group in _APART.items():
+            _check_apart(settings, kind, group)
         return replace(settings, storage=Connection.load(settings.connection, environment))
 
     @classmethod
@@ -144,6 +153,39 @@ class Settings:
     def scoring_threads(self) -> int:
         """How many blocks this process scores at once."""
         return self.threads or os.cpu_count() or 1
+
+
+_MAY_BE_ZERO = {
+    "sweep_seconds", "max_sweeps", "split_bytes", "split_rows", "scan_seconds", "threads", "alias_seconds",
+    "cache_bytes",
+}  # fmt: skip
+"""All other numbers are of something of which there must be one."""
+
+_APART = {
+    "container": ("incoming", "scored", "rejected", "runs", "models"),
+    "queue": ("jobs_queue", "splits_queue", "events_queue"),
+}
+"""Each of these has a place of its own: results among the inputs would be scored in turn."""
+
+
+def _whole_number(name: str, text: str, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise SettingsError(f"{name} must be a whole number, and at least {least}")
+    return number
+
+
+def _check_apart(settings: Settings, kind: str, group: Iterable[str]) -> None:
+    taken: dict[str, str] = {}
+    for name in group:
+        other = taken.setdefault(getattr(settings, name), name)
+        if other != name:
+            raise SettingsError(
+                f"DROPSCORE_{other.upper()} and DROPSCORE_{name.upper()} name the same {kind}: give each its own"
+            )
 
 
 def _local_values(folder: Path) -> dict[str, str]:

@@ -144,7 +144,11 @@ class Registry:
 
     def names(self) -> list[str]:
         """Return the names that have at least one version, sorted."""
-        return self._shelf.names()
+        return list(self.registered())
+
+    def registered(self) -> dict[str, list[int]]:
+        """Return the numbers of the versions of every name, oldest first, damaged ones included."""
+        return self._shelf.registered()
 
     def aliases(self, name: str) -> dict[str, int]:
         """Return the version each alias of `name` points at; none for a name that is not registered."""

@@ -34,9 +34,13 @@ class Shelf:
         """Return where a version's file is, or would be."""
         return BlobPath(self._container, f"{name}/{version}/{file}")
 
-    def names(self) -> list[str]:
-        """Return the names that have at least one version, sorted."""
-        return sorted({match["name"] for match, size in self._list("") if match["file"] == MANIFEST and size})
+    def registered(self) -> dict[str, list[int]]:
+        """Return the versions that exist of every name that has one, oldest first; names are sorted."""
+        found: dict[str, list[int]] = {}
+        for match, size in self._list(""):
+            if match["file"] == MANIFEST and size:
+                found.setdefault(match["name"], []).append(int(match["version"]))
+        return {name: sorted(found[name]) for name in sorted(found)}
 
     def files(self, name: str) -> Files:
         """Return what there is of each version of `name`."""

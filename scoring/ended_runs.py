@@ -17,6 +17,9 @@ from storage import Blob, BlobPath, BlobStore
 FOLDER = "_ended"
 """Where the entries are in the container of runs; no run's id begins with it."""
 
+NOT_ENDED = "open-"
+"""What the keys of runs begin with that have not ended: these have no entry here, and come before all others."""
+
 _KEY = "dropscore_run"
 _LONGEST = 6_000  # characters of metadata: Azure takes 8 KiB of it, with names
 _END_OF_TIME = 10**13  # milliseconds since 1970: in the year 2286
@@ -47,8 +50,8 @@ class Summary:
     @property
     def key(self) -> str:
         """What the list goes on behind."""
-        milliseconds = round(datetime.fromisoformat(self.finished).timestamp() * 1000)
-        return f"{_END_OF_TIME - milliseconds:013d}-{self.run_id}"
+        milliseconds = round(datetime.fromisoformat(self.finished or self.started).timestamp() * 1000)
+        return f"{'' if self.finished else NOT_ENDED}{_END_OF_TIME - milliseconds:013d}-{self.run_id}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON has it."""

@@ -1,29 +1,25 @@
 """What triggers call: a file was dropped, a message came, a message failed at every try."""
 
-import hashlib
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from errors import (
     BlobNotFoundError,
-    DropscoreError,
     InputError,
     ModelError,
     RetriesExhaustedError,
 )
 from scoring.blob_events import Dropped
 from scoring.ending import end_run
-from scoring.events import send_ended
 from scoring.job import Job
 from scoring.log_lines import line
-from scoring.messages import Order, describe, read_message, read_poisoned_blob
+from scoring.messages import Order, read_message, read_poisoned_blob
 from scoring.part_files import is_folder, is_hidden, list_parts
 from scoring.pipeline import begin
 from scoring.receipt import Receipt, write_up
 from scoring.records import Records, give_up_records, score_records
+from scoring.refusals import refuse, refuse_message
 from scoring.services import Services
 from scoring.splits.start import take_job
 from storage import BlobPath
@@ -59,7 +55,7 @@ def accept_message(body: str | bytes, services: Services) -> Receipt | None:
         if len(orders) == 1:
             return _act(orders[0], body, services)
     except (InputError, ModelError) as error:
-        return _refuse_message(body, error, services)
+        return refuse_message(body, error, services)
     for order in orders:
         if isinstance(order, Dropped):  # nothing else comes in arrays
             _queue_file(order, services)
@@ -79,7 +75,7 @@ def give_up(body: str | bytes, services: Services) -> Receipt | None:
         for order in read_message(body, services.settings):
             receipt = _give_up(order, body, error, services)
     except (InputError, ModelError) as fault:
-        return _refuse_message(body, fault, services)
+        return refuse_message(body, fault, services)
     return receipt
 
 
@@ -88,12 +84,40 @@ def accept_poisoned_blob(body: str | bytes, services: Services) -> Job | None:
     try:
         path = read_poisoned_blob(body)
     except InputError as error:
-        _refuse_message(body, error, services)
+        refuse_message(body, error, services)
         return None
     if path.container != services.settings.incoming:  # the queue is that of all apps of the storage account
         log.warning(line("poisoned_blob_passed_over", input=str(path)))
         return None
     return accept_file(path, services)
+
+
+def as_folder(job: Job, services: Services) -> Job:
+    """Return the job with a "/" behind its input where that is a folder and no file: `incoming/churn/a.parquet`."""
+    if job.is_of_folder or job.etag:
+        return job
+    try:
+        if not is_folder(services.blobs.stat(job.input)):
+            return job
+    except BlobNotFoundError:
+        pass  # in most stores there are no folders, only names that go on behind a slash
+    folder = BlobPath(job.input.container, job.input.name + "/")
+    try:
+        found = next(services.blobs.list(folder.container, folder.name), None)
+    except BlobNotFoundError:  # not even the container is there
+        return job
+    return replace(job, input=folder) if found else job
+
+
+def queue_folder(job: Job, services: Services) -> None:
+    """Queue the job of a folder, which becomes one for each file that lies in it by then.
+
+    ModelNotFoundError, and BlobNotFoundError where no CSV and no Parquet file lies there.
+    """
+    services.models.resolve(job.model)
+    if next(list_parts(services.blobs, job.input), None) is None:
+        raise _no_parts(job)
+    services.queues.send(services.settings.jobs_queue, job.to_json())
 
 
 def _act(order: Order, body: str | bytes, services: Services) -> Receipt | None:
@@ -102,7 +126,7 @@ def _act(order: Order, body: str | bytes, services: Services) -> Receipt | None:
     if isinstance(order, Dropped):
         job = _job_of_file(order, services)
         return take_job(job, services) if job else None
-    job = _as_folder(order, services)
+    job = as_folder(order, services)
     return _queue_parts(job, body, services) if job.is_of_folder else _run(job, services)
 
 
@@ -126,7 +150,7 @@ def _give_up(order: Order, body: str | bytes, error: RetriesExhaustedError, serv
     if job is None:
         return None
     if job.is_of_folder:
-        return _refuse_message(body, error, services)
+        return refuse_message(body, error, services)
     run = begin(job, services)
     services.open_runs.open(run)  # so that, if this dies half-way, whoever comes next tells of the run's end
     return end_run(write_up(run, datetime.now(UTC), error=error), run, services)
@@ -151,28 +175,11 @@ def _job_of_file(file: Dropped, services: Services) -> Job | None:
         return Job.for_dropped(path, etag)
     except BlobNotFoundError as missing:
         if "\ufffd" in path.name:  # what is put for characters that were lost on the way: there is such a file
-            _refuse(f"{path}\n{etag}", {"path": str(path)}, missing, services)
+            refuse(f"{path}\n{etag}", {"path": str(path)}, missing, services)
         log.warning(line("file_gone", input=str(path)))
     except (InputError, ModelError) as error:
-        _refuse(f"{path}\n{etag}", {"path": str(path)}, error, services)
+        refuse(f"{path}\n{etag}", {"path": str(path)}, error, services)
     return None
-
-
-def _as_folder(job: Job, services: Services) -> Job:
-    """Return the job with a "/" behind its input where that is a folder and no file: `incoming/churn/a.parquet`."""
-    if job.is_of_folder or job.etag:
-        return job
-    try:
-        if not is_folder(services.blobs.stat(job.input)):
-            return job
-    except BlobNotFoundError:
-        pass  # in most stores there are no folders, only names that go on behind a slash
-    folder = BlobPath(job.input.container, job.input.name + "/")
-    try:
-        found = next(services.blobs.list(folder.container, folder.name), None)
-    except BlobNotFoundError:  # not even the container is there
-        return job
-    return replace(job, input=folder) if found else job
 
 
 def _queue_parts(job: Job, body: str | bytes, services: Services) -> Receipt | None:
@@ -184,36 +191,14 @@ def _queue_parts(job: Job, body: str | bytes, services: Services) -> Receipt | N
             services.queues.send(services.settings.jobs_queue, part.to_json())
             count += 1
     except BlobNotFoundError as missing:  # the container
-        return _refuse_message(body, missing, services)
+        return refuse_message(body, missing, services)
     log.info(line("folder_queued", input=str(job.input), model=str(job.model), files=count))
     if count:
         return None
-    error = BlobNotFoundError(
+    return refuse_message(body, _no_parts(job), services)
+
+
+def _no_parts(job: Job) -> BlobNotFoundError:
+    return BlobNotFoundError(
         "no CSV or Parquet file lies in the folder: name one that has some, or a single file", file=str(job.input)
     )
-    return _refuse_message(body, error, services)
-
-
-def _refuse_message(body: str | bytes, error: DropscoreError, services: Services) -> Receipt:
-    return _refuse(body, {"path": error.file, "message": describe(body)}, error, services)
-
-
-def _refuse(identity: str | bytes, source: Mapping[str, Any], error: DropscoreError, services: Services) -> Receipt:
-    """End what never became a job with a failed receipt, named after `identity`: a message, or a file's version."""
-    log.warning(line("job_refused", input=source["path"], error=error.code, message=error.message))
-    now = datetime.now(UTC).isoformat()
-    key = identity if isinstance(identity, bytes) else identity.encode("utf-8", "surrogatepass")
-    receipt = Receipt(
-        run_id=hashlib.sha256(key).hexdigest()[:32],
-        status="failed",
-        input=source,
-        model={},
-        options={},
-        rows={"read": 0, "scored": 0, "rejected": 0},
-        error=error.to_dict(),
-        started=now,
-        finished=now,
-    )
-    receipt = services.receipts.record(receipt)
-    send_ended(receipt, services)
-    return receipt

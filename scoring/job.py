@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from errors import MessageInvalidError, NameInvalidError
@@ -21,6 +21,9 @@ FORMATS: Mapping[str, Format] = {
 
 MOST_ATTEMPTS = 999
 """How often a job may be replayed."""
+
+LAST_VERSION = 999_999_999
+"""A model reference has at most so many digits."""
 
 
 def format_of(name: str) -> Format | None:
@@ -40,6 +43,18 @@ class Job:
     """The version of the input that is meant; None for whichever is there when the run begins."""
     attempt: int = 0
     """How often it was replayed: each time is a run of its own, so what came of the ones before stays on record."""
+    version: int | None = None
+    """The model's version that is meant; None for the one that the reference means when the run begins."""
+
+    @property
+    def model_meant(self) -> ModelReference:
+        """What is looked up: `model`, or the version of it that is meant, to whatever an alias has moved since."""
+        return replace(self.model, alias=None, version=self.version) if self.version else self.model
+
+    @property
+    def for_current(self) -> "Job":
+        """The same job for whichever versions of input and model are there when it is taken."""
+        return replace(self, etag=None, version=None)
 
     def __post_init__(self) -> None:
         if self.etag and not (self.etag.isascii() and self.etag.isprintable()):
@@ -71,8 +86,8 @@ class Job:
     def to_json(self) -> str:
         """Return the job as a queue message holds it."""
         what = {"input": str(self.input), "etag": self.etag, "model": str(self.model)}
-        attempt = {"attempt": self.attempt} if self.attempt else {}
-        return json.dumps(what | attempt | self.options.to_dict())
+        more = {"attempt": self.attempt, "version": self.version}
+        return json.dumps(what | {k: v for k, v in more.items() if v} | self.options.to_dict())
 
     @classmethod
     def from_json(cls, text: str) -> "Job":
@@ -95,11 +110,15 @@ class Job:
         etag = etag and etag.strip('"')  # Event Grid and HTTP write it in quotes
         if type(attempt) is not int or not 0 <= attempt <= MOST_ATTEMPTS:
             raise MessageInvalidError(f'"attempt" must be a whole number from 0 to {MOST_ATTEMPTS}; ' + _EXAMPLE)
-        if model is None:
-            return cls(path, _model_of(path), Options.from_dict(fields), etag, attempt)
-        if not isinstance(model, str):
+        version = fields.pop("version", None)
+        if version is not None and (type(version) is not int or not 0 < version <= LAST_VERSION):
+            raise MessageInvalidError(f'"version" must be a whole number from 1 to {LAST_VERSION}; ' + _EXAMPLE)
+        if model is not None and not isinstance(model, str):
             raise MessageInvalidError('"model" must be a text such as "churn" or "churn@3"; ' + _EXAMPLE)
-        return cls(path, ModelReference.parse(model), Options.from_dict(fields), etag, attempt)
+        reference = _model_of(path) if model is None else ModelReference.parse(model)
+        if version and reference.version not in (None, version):
+            raise MessageInvalidError(f'"model" and "version" name different versions of a model; {_EXAMPLE}')
+        return cls(path, reference, Options.from_dict(fields), etag, attempt, version)
 
     def scored_name(self, incoming: str) -> str:
         """Return the name of the result: `result_name`, with the format behind it if that is not the input's.

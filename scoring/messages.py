@@ -47,6 +47,8 @@ _KNOWN = (
     "eventType",
     "subject",
     "data",
+    "run_id",
+    "split",
 )
 _DEEPEST = 32
 """Levels of JSON; our own messages and events have four."""
@@ -146,12 +148,16 @@ def _parse(text: str) -> Any:
         parsed = read_json(text, "the message")
     except MessageInvalidError as error:
         raise MessageInvalidError(f"{error.message}; {FORMS}") from error
+    _check_depth(parsed)
+    return parsed
+
+
+def _check_depth(parsed: Any) -> None:
     level = [parsed]
     for _ in range(_DEEPEST):
         level = [child for each in level for child in _children(each)]
     if level:  # what could just be read might be too deep to be written again
         raise MessageInvalidError(f"the message is nested more than {_DEEPEST} deep; {FORMS}")
-    return parsed
 
 
 def _children(value: Any) -> Iterable[Any]:
@@ -171,6 +177,12 @@ def _read(item: Any, settings: Settings, *, alone: bool) -> Order | PassedOver:
         raise MessageInvalidError("an array may hold nothing but events: send each job in a message of its own")
     if is_of_records(item):
         return Records.from_dict(item, settings.max_request_rows)
+    return read_job(item, settings)
+
+
+def read_job(item: Mapping[str, Any], settings: Settings) -> Job:
+    """Return the job of a JSON object; errors as of Job.from_json, and for a URL that is none of our blobs'."""
+    _check_depth(item)
     place = item.get("input")
     if isinstance(place, str) and is_url(place):
         item = {**item, "input": str(_place(place, settings))}

@@ -37,6 +37,10 @@ class OpenRun:
     """Of the entry."""
     is_of_current: bool
     """Whether the job was for whichever version of its input is current: a newer one may have no other job."""
+    is_queued: bool = False
+    """Whether its job was queued under this run's id, and nobody has taken it yet."""
+    is_new: bool = False
+    """Whether the entry was written just now, by who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +50,22 @@ class OpenRuns:
     blobs: BlobStore
     container: str
 
-    def open(self, run: Run) -> OpenRun:
-        """Say that a run begins, and return the one that counts: another, if its job has begun before."""
-        path, started = self._path(run), datetime.now(UTC)
-        is_of_current = run.job.etag is None
-        data = _to_json(run, started, 0, is_of_current=is_of_current)
+    def open(self, run: Run, *, is_queued: bool = False) -> OpenRun:
+        """Say that a run begins, or is queued; return the one that counts: another, if its job has begun before."""
+        path = self._path(run)
+        entry = OpenRun(pinned(run), datetime.now(UTC), 0, "", run.job.etag is None, is_queued, is_new=True)
         while True:
             try:
-                etag = self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type=_JSON)
+                etag = self.blobs.write(path, _to_json(entry), if_none_match=ANY_ETAG, content_type=_JSON)
             except ConditionFailedError:
                 if found := self._read(path):
                     return found
                 continue  # it has just been closed
-            return OpenRun(pinned(run), started, 0, etag, is_of_current)
+            return replace(entry, etag=etag)
+
+    def take(self, entry: OpenRun) -> None:
+        """Say that somebody has begun with a run that was queued; whoever else has changed the entry says more."""
+        self._change(replace(entry, is_queued=False, started=datetime.now(UTC)))
 
     def find(self, run: Run) -> OpenRun | None:
         """Return the open run of the same job on the same version of its input as `run`; None if there is none."""
@@ -77,12 +84,7 @@ class OpenRuns:
 
     def sweep(self, entry: OpenRun, sweeps: int) -> bool:
         """Write down that the messages of a run are sent again; False if somebody else has changed the entry."""
-        data = _to_json(entry.run, entry.started, sweeps, is_of_current=entry.is_of_current)
-        try:
-            self.blobs.write(self._path(entry.run), data, if_match=entry.etag, content_type=_JSON)
-        except (BlobNotFoundError, ConditionFailedError):
-            return False
-        return True
+        return self._change(replace(entry, sweeps=sweeps))
 
     def list(self) -> Iterator[Blob]:
         """Yield the entries as blobs, `read` them: most need no look, as they were written a moment ago."""
@@ -99,6 +101,14 @@ class OpenRuns:
         """Return the open run of this id; None if there is none."""
         entries = (self.read(blob) for blob in self.list())
         return next((entry for entry in entries if entry and entry.run.id == run_id), None)
+
+    def _change(self, entry: OpenRun) -> bool:
+        path = self._path(entry.run)
+        try:
+            self.blobs.write(path, _to_json(entry), if_match=entry.etag, content_type=_JSON)
+        except (BlobNotFoundError, ConditionFailedError):
+            return False
+        return True
 
     def _read(self, path: BlobPath) -> OpenRun | None:
         try:
@@ -122,31 +132,33 @@ def key_of(run: Run) -> str:
 
     Its replays have the same: of all attempts of a job, one at a time is under way.
     """
-    text = replace(pinned(run).job, attempt=0).to_json()
+    text = replace(pinned(run).job, attempt=0, version=None).to_json()
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def pinned(run: Run) -> Run:
-    """Return a run whose job says which version of the input is meant."""
-    if run.input is None or run.job.etag:
-        return run
-    return replace(run, job=replace(run.job, etag=run.input.etag))
+    """Return a run whose job says which versions of input and model are meant, for whoever takes it, and when."""
+    etag = run.job.etag or (run.input.etag if run.input else None)
+    version = run.job.version or (run.model.version if run.model else None)
+    return replace(run, job=replace(run.job, etag=etag, version=version))
 
 
-def _to_json(run: Run, started: datetime, sweeps: int, *, is_of_current: bool) -> bytes:
+def _to_json(entry: OpenRun) -> bytes:
+    run = entry.run
     source, model = run.input, run.model
-    entry = {
+    values = {
         "run_id": run.id,
-        "job": json.loads(pinned(run).job.to_json()),
-        "is_of_current": is_of_current,
+        "job": json.loads(run.job.to_json()),
+        "is_of_current": entry.is_of_current,
+        "is_queued": entry.is_queued,
         "input": {"etag": source.etag, "size": source.size, "modified": source.modified.isoformat()}
         if source
         else None,
         "model": {"name": model.name, "version": model.version, "digest": model.digest} if model else None,
-        "started": started.isoformat(),
-        "sweeps": sweeps,
+        "started": entry.started.isoformat(),
+        "sweeps": entry.sweeps,
     }
-    return (json.dumps(entry, indent=2) + "\n").encode()
+    return (json.dumps(values, indent=2) + "\n").encode()
 
 
 def _from_json(etag: str, text: bytes) -> OpenRun:
@@ -155,4 +167,4 @@ def _from_json(etag: str, text: bytes) -> OpenRun:
     blob = source and Blob(job.input, source["size"], source["etag"], datetime.fromisoformat(source["modified"]))
     run = Run(job, blob, model and ModelVersion(**model))
     started = datetime.fromisoformat(entry["started"])
-    return OpenRun(run, started, entry["sweeps"], etag, entry["is_of_current"])
+    return OpenRun(run, started, entry["sweeps"], etag, entry["is_of_current"], entry.get("is_queued", False))

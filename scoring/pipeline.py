@@ -32,7 +32,6 @@ from scoring.ending import end_run, settle, settle_if_open, withdraw
 from scoring.job import FORMATS, Job, Run, format_of
 from scoring.log_lines import Pace, line
 from scoring.open_runs import pinned
-from scoring.options import Format
 from scoring.output import Output, Target, check_current, check_results, result_paths, superseded
 from scoring.parquet.codec import CONTENT_TYPE as PARQUET
 from scoring.parquet.codec import score_parquet
@@ -196,6 +195,8 @@ class Entered:
     """The receipt that it has already."""
     is_of_current: bool = False
     """Whether its job was for whichever version of the input is current: see OpenRun."""
+    is_new: bool = False
+    """Whether nobody had begun or queued it before."""
 
     @property
     def ended(self) -> Receipt | None:
@@ -203,19 +204,25 @@ class Entered:
         return self.found.receipt if self.found and self.found.receipt.is_final else None
 
 
-def enter(job: Job, services: Services) -> Entered:
-    """Begin the run of a job, or go on with the one that an earlier delivery of it has begun."""
+def enter(job: Job, services: Services, *, is_queued: bool = False) -> Entered:
+    """Begin the run of a job, or go on with the one that an earlier delivery of it has begun.
+
+    With `is_queued` nobody begins: the run is only written down, for those who ask before somebody does.
+    """
     while True:
         run = _pin(job, services)
         found = services.receipts.look(run.id)
         if found and found.receipt.is_final:  # the usual end of what is delivered twice: nothing is written for it
             settle_if_open(found.receipt, run, services)
             return Entered(pinned(run), found)
-        entry = services.open_runs.open(run)
-        entered = Entered(entry.run, services.receipts.look(entry.run.id), entry.is_of_current)
+        entry = services.open_runs.open(run, is_queued=is_queued)
+        found = services.receipts.look(entry.run.id)
+        entered = Entered(entry.run, found, entry.is_of_current, entry.is_new)
         is_earlier = entry.run.job.attempt < job.attempt
         # One that was given up may be tried again, but not by what was sent to take its place.
         if entered.found is None or not (entered.ended or is_earlier):
+            if entry.is_queued and not is_queued:
+                services.open_runs.take(entry)
             return entered
         # Whoever wrote the receipt has died before the rest was done, or has ended in between.
         settle(entered.found.receipt, entry.run, services)
@@ -246,7 +253,7 @@ def _pin(job: Job, services: Services) -> Run:
         log.warning(line("input_missing", input=str(job.input), error=error.code))
     model: ModelVersion | None = None
     try:
-        model = services.models.resolve(job.model)
+        model = services.models.resolve(job.model_meant)
     except ModelError as error:
         log.warning(line("model_refused", input=str(job.input), model=str(job.model), error=error.code))
     return Run(job, source, model)
@@ -256,28 +263,34 @@ def open_work(
     run: Run, services: Services, scored: Output, rejected: Output, *, progress: Progress, tally: Tally
 ) -> Work:
     """Open a run's model, and return what a codec needs to score its file."""
-    _format(run.job)
-    if run.input is None:
-        raise _absent(run, services)
-    if run.input.size == 0:  # it is refused without the read that would find another version
+    source, version = check_run(run, services)
+    if source.size == 0:  # it is refused without the read that would find another version
         check_current(services.blobs, run)
     settings = services.settings
     with tally.stage("open"):
-        model = services.models.load(run.model or _missing(run, services))
+        model = services.models.load(version)
     return Work(
         services.blobs,
-        run.input,
+        source,
         model,
         run.job.options,
         scored,
         rejected,
         services.engine,
-        max(settings.block_bytes, run.input.size // MAX_BLOCKS),
+        max(settings.block_bytes, source.size // MAX_BLOCKS),
         settings.max_record_bytes,
         settings.max_expansion,
         progress,
         tally,
     )
+
+
+def check_run(run: Run, services: Services) -> tuple[Blob, ModelVersion]:
+    """Return what a run scores and by what; the error that it would end with, if there is one or the other not."""
+    check_format(run.job)
+    if run.input is None:
+        raise _absent(run, services)
+    return run.input, run.model or _missing(run, services)
 
 
 def score_work(work: Work) -> Scored:
@@ -300,7 +313,7 @@ def _absent(run: Run, services: Services) -> StorageError:
 
 def _missing(run: Run, services: Services) -> NoReturn:
     """Raise why there is no model; also where there is one by now, as the run was begun without."""
-    services.models.resolve(run.job.model)
+    services.models.resolve(run.job.model_meant)
     raise ModelNotFoundError(f"{run.job.model} was not there when the run began, and is now: replay the run")
 
 
@@ -352,24 +365,24 @@ def outputs_of(run: Run, services: Services) -> tuple[Output, Output]:
     """Return what a run writes: its result and its rejects, each a single file."""
     scored, rejected = (
         SingleTable(services.blobs, path, run, kind)
-        if (kind := _content_type(path.name)) == PARQUET
+        if (kind := content_type_of(path.name)) == PARQUET
         else Output(services.blobs, path, run, kind)
         for path in result_paths(run.job, services.settings)
     )
     return scored, rejected
 
 
-def _content_type(name: str) -> str:
+def content_type_of(name: str) -> str:
+    """Return the media type of a result or of rejects, by the name."""
     return COMPRESSED_TYPES.get(name.rpartition(".")[2].lower()) or CONTENT_TYPES[format_of(name) or "csv"]
 
 
-def _format(job: Job) -> Format:
-    kind = format_of(job.input.name)
-    if kind is None:
+def check_format(job: Job) -> None:
+    """Raise FormatUnsupportedError for a file that is neither CSV nor Parquet by its name."""
+    if format_of(job.input.name) is None:
         raise FormatUnsupportedError(
             f"only {', '.join(FORMATS)} files are scored: convert or rename this one", file=str(job.input)
         )
-    return kind
 
 
 def _check_sum(tally: Tally) -> None:

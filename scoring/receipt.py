@@ -72,9 +72,30 @@ class Receipt:
         """Whether the run has ended for good; one whose job failed at every try may be run again."""
         return not self.error or self.error["code"] != RetriesExhaustedError.code
 
+    @property
+    def summary(self) -> Summary:
+        """What a list of runs says of it."""
+        return Summary(
+            run_id=self.run_id,
+            status=self.status,
+            input=self.input.get("path"),
+            model=self.model.get("reference"),
+            version=self.model.get("version"),
+            rows=self.rows,
+            error=self.error["code"] if self.error else None,
+            started=self.started,
+            finished=self.finished,
+            seconds=self.seconds,
+            attempt=self.attempt,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the receipt as JSON has it."""
+        return asdict(self)
+
     def to_json(self) -> str:
         """Return the receipt as its blob holds it."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps(self.to_dict(), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Receipt":
@@ -88,6 +109,8 @@ def begun(run: Run) -> dict[str, Any]:
     source: dict[str, Any] = {"path": str(run.job.input)}
     if run.input:
         source |= {"etag": run.input.etag, "size": run.input.size}
+    elif run.job.etag:  # it is gone, and still is what the run is of
+        source |= {"etag": run.job.etag}
     model: dict[str, Any] = {"reference": str(run.job.model)}
     if run.model:
         model |= {"name": run.model.name, "version": run.model.version, "digest": run.model.digest}
@@ -159,17 +182,26 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """Where runs' records are: <container>/<run id>/plan.json, and receipt.json once the run has ended."""
+    """Where runs' records are: <container>/<run id>/plan.json, and receipt.json once the run has ended.
+
+    Of a run whose job was queued under its id there is queued.json before.
+    """
 
     blobs: BlobStore
     container: str
 
     def announce(self, run: Run) -> None:
         """Write down that a run has begun, for those who ask before it ends."""
-        plan = begun(run) | {"status": "running", "started": datetime.now(UTC).isoformat()}
-        data = (json.dumps(plan, indent=2) + "\n").encode()
+        self._announce(run, "plan.json", {"status": "running", "started": datetime.now(UTC).isoformat()})
+
+    def announce_queued(self, run: Run) -> None:
+        """Write down that a run's job is about to be queued, for those who ask before somebody takes it."""
+        self._announce(run, "queued.json", {"status": "queued", "queued": datetime.now(UTC).isoformat()})
+
+    def _announce(self, run: Run, name: str, how: dict[str, str]) -> None:
+        data = (json.dumps(begun(run) | how, indent=2) + "\n").encode()
         try:
-            path = BlobPath(self.container, f"{run.id}/plan.json")
+            path = BlobPath(self.container, f"{run.id}/{name}")
             self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type=_JSON)
         except ConditionFailedError:
             return  # an earlier try of the same run has written the same
@@ -180,8 +212,12 @@ class Receipts:
         self.blobs.write(BlobPath(self.container, f"{run_id}/progress.json"), data, content_type=_JSON)
 
     def status(self, run_id: str) -> dict[str, Any]:
-        """Return a run's receipt, or its plan and progress while it is running; RunNotFoundError for neither."""
-        names = ("receipt.json", "plan.json", "scan.json")  # of a file that is cut into splits, first it is scanned
+        """Return a run's receipt, or its plan and progress while it is running; RunNotFoundError for neither.
+
+        A file that is cut into splits is looked through before there is a plan of it; and before that, a run may
+        have been queued.
+        """
+        names = ("receipt.json", "plan.json", "scan.json", "queued.json")
         record = next((record for name in names if (record := self._record(run_id, name))), None)
         if record is None:
             raise RunNotFoundError(f"there is no run {run_id!r}; its job may still be waiting in the queue")
@@ -238,7 +274,7 @@ class Receipts:
                 self.blobs.write(path, data, if_match=found.etag, content_type=_JSON)
             except (BlobNotFoundError, ConditionFailedError):
                 continue
-            EndedRuns(self.blobs, self.container).remove(_summary(found.receipt))
+            EndedRuns(self.blobs, self.container).remove(found.receipt.summary)
             return self.enlist(receipt)
 
     def stir(self, receipt: Receipt) -> bool:
@@ -254,24 +290,8 @@ class Receipts:
 
     def enlist(self, receipt: Receipt) -> Receipt:
         """Put a receipt that is written on the list of runs that have ended, and return it; safe to do twice."""
-        EndedRuns(self.blobs, self.container).add(_summary(receipt))
+        EndedRuns(self.blobs, self.container).add(receipt.summary)
         return receipt
 
     def _path(self, run_id: str) -> BlobPath:
         return BlobPath(self.container, f"{run_id}/receipt.json")
-
-
-def _summary(receipt: Receipt) -> Summary:
-    return Summary(
-        run_id=receipt.run_id,
-        status=receipt.status,
-        input=receipt.input.get("path"),
-        model=receipt.model.get("reference"),
-        version=receipt.model.get("version"),
-        rows=receipt.rows,
-        error=receipt.error["code"] if receipt.error else None,
-        started=receipt.started,
-        finished=receipt.finished,
-        seconds=receipt.seconds,
-        attempt=receipt.attempt,
-    )

@@ -17,21 +17,19 @@ from errors import (
     MessageInvalidError,
     ModelError,
     RecordTooLargeError,
+    RetriesExhaustedError,
 )
 from model_store import ModelReference
 from model_store.registry import ModelVersion
 from scoring.events import send_ended
 from scoring.receipt import Receipt
+from scoring.records_runs import RecordsRun, RecordsRuns
 from scoring.rows import Row, score_rows
 from scoring.services import Services
-from storage import ANY_ETAG, BlobPath
+from storage import ANY_ETAG, Blob, BlobPath
 
 _EXAMPLE = 'write {"model": "churn", "records": [{"age": 20}], "id": "of your own, if you like"}'
 _LONGEST_ID = 200  # characters
-_JSON = "application/json"
-
-FOLDER = "_records"
-"""Where the pins are in the container of runs; no run's id begins with it."""
 
 
 def is_of_records(message: Mapping[str, Any]) -> bool:
@@ -71,9 +69,12 @@ class Records:
         """32 hexadecimal digits that are the same for each delivery of the message, however it is written."""
         return self._hash(None)
 
-    def run_id(self, version: ModelVersion | None) -> str:
-        """Return the id of the run that scores the rows with this version of the model, or finds none."""
-        return self._hash([version.name, version.version, version.digest] if version else [])
+    def run(self, version: ModelVersion | None) -> RecordsRun:
+        """Return the run, begun now, that scores the rows with this version of the model, or finds none."""
+        found = asdict(version) if version else {}
+        model = {"reference": str(self.model)} | found
+        run_id = self._hash(list(found.values()))
+        return RecordsRun(run_id, self.key, model, len(self.rows), self.id, datetime.now(UTC))
 
     def _hash(self, model: list[Any] | None) -> str:
         identity = {"records": self.rows, "id": self.id, "reference": str(self.model), "model": model}
@@ -86,46 +87,76 @@ def score_records(records: Records, services: Services) -> Receipt:
     Rows that cannot be scored have the reason in the answer. What is wrong with all of them ends in a failed
     receipt; what a retry can mend is raised. The answer is kept beside the receipt: the event has it where it fits.
     """
-    started = datetime.now(UTC)
-    version: ModelVersion | None = None
+    run = records.run(None)
     try:
-        version = _pin(records, services)
-        run_id = records.run_id(version)
-        if (known := services.receipts.find(run_id)) and known.is_final:
-            return _tell(known, records, services)
-        model = services.models.load(version)
+        run = _pin(records, services)
+        if (known := services.receipts.find(run.id)) and known.is_final:
+            return _tell_again(known, run, services)
+        model = services.models.load(run.version)
         with services.engine.requests:
             predictions = score_rows(records.rows, model)
     except (InputError, ModelError) as error:
-        return end_records(records, version, services, started, error=error)
-    place = BlobPath(services.settings.runs, f"{run_id}/answer.json")
+        return _end(run, services, error=error)
     answer = ({"id": records.id} if records.id else {}) | {"predictions": predictions}
     with suppress(ConditionFailedError):  # an earlier delivery has answered the same
-        services.blobs.write(place, json.dumps(answer).encode(), if_none_match=ANY_ETAG, content_type=_JSON)
-    return end_records(records, version, services, started, predictions=predictions, output=place)
+        services.blobs.write(
+            _answer_of(run, services),
+            json.dumps(answer).encode(),
+            if_none_match=ANY_ETAG,
+            content_type="application/json",
+        )
+    return _end(run, services, predictions=predictions)
 
 
-def end_records(
-    records: Records,
-    version: ModelVersion | None,
+def give_up_records(records: Records, error: DropscoreError, services: Services) -> Receipt:
+    """Write the failed receipt of rows whose message failed at every try, unless they were scored after all."""
+    run = _runs(services).find(records.key)
+    if run is None:
+        try:
+            run = records.run(services.models.resolve(records.model))
+        except ModelError:
+            run = records.run(None)
+    return _end(run, services, error=error)
+
+
+def look_after_records(blob: Blob, services: Services, *, is_hopeless: bool) -> bool:
+    """End a run of rows that nobody works on any more, given its entry; False where it may still go on.
+
+    What was scored is told of; what was not has been lost with its message, and is given up if it `is_hopeless`.
+    """
+    run = _runs(services).read(blob)
+    if run is None:
+        return False
+    receipt = services.receipts.find(run.id)
+    if receipt and receipt.is_final:
+        _tell_again(receipt, run, services)
+    elif answer := _read(_answer_of(run, services), services):
+        _end(run, services, predictions=answer["predictions"])
+    elif is_hopeless:
+        error = RetriesExhaustedError(
+            "the rows' message was lost before they were scored, and rows are not kept: send them again"
+        )
+        _end(run, services, error=error)
+    else:
+        return False
+    return True
+
+
+def _end(
+    run: RecordsRun,
     services: Services,
-    started: datetime,
     *,
     error: DropscoreError | None = None,
     predictions: Sequence[Mapping[str, Any]] = (),
-    output: BlobPath | None = None,
 ) -> Receipt:
     """Write the receipt of rows that were scored, or could not be, and send its event."""
     faults = [fault for each in predictions if isinstance(fault := each.get("error"), Mapping)]  # no output is one
-    model: dict[str, Any] = {"reference": str(records.model)}
-    if version:
-        model |= {"name": version.name, "version": version.version, "digest": version.digest}
     finished = datetime.now(UTC)
     receipt = Receipt(
-        run_id=records.run_id(version),
+        run_id=run.id,
         status="failed" if error else "succeeded",
-        input={"path": None, "records": len(records.rows)} | ({"id": records.id} if records.id else {}),
-        model=model,
+        input={"path": None, "records": run.count} | ({"id": run.sender_id} if run.sender_id else {}),
+        model=run.model,
         options={},
         rows={
             "read": len(predictions),
@@ -133,56 +164,49 @@ def end_records(
             "rejected": len(faults),
         },
         reject_codes=dict(Counter(fault["code"] for fault in faults)),
-        output=str(output) if output else None,
+        output=None if error else str(_answer_of(run, services)),
         error=error.to_dict() if error else None,
-        started=started.isoformat(),
+        started=run.started.isoformat(),
         finished=finished.isoformat(),
-        seconds=round((finished - started).total_seconds(), 3),
+        seconds=round((finished - run.started).total_seconds(), 3),
     )
-    return _tell(services.receipts.record(receipt), records, services)
+    return _tell(services.receipts.record(receipt), run, services)
 
 
-def give_up_records(records: Records, error: DropscoreError, services: Services) -> Receipt:
-    """Write the failed receipt of rows whose message failed at every try, unless they were scored after all."""
-    try:
-        version = _pinned(records, services) or services.models.resolve(records.model)
-    except ModelError:
-        version = None
-    return end_records(records, version, services, datetime.now(UTC), error=error)
-
-
-def _tell(receipt: Receipt, records: Records, services: Services) -> Receipt:
+def _tell(receipt: Receipt, run: RecordsRun, services: Services) -> Receipt:
     """Send the event of a receipt, with the answer that is kept beside it; then nothing of the run is open."""
     answer = json.loads(services.blobs.read(BlobPath.parse(receipt.output))) if receipt.output else None
     send_ended(receipt, services, answer=answer)
-    with suppress(BlobNotFoundError):
-        services.blobs.delete(_pin_of(records, services))
+    _runs(services).close(run)
     return receipt
 
 
-def _pin(records: Records, services: Services) -> ModelVersion:
-    """Return the version that scores these rows: the one that an earlier delivery of the message has begun with.
+def _tell_again(receipt: Receipt, run: RecordsRun, services: Services) -> Receipt:
+    """Do what is left to do for a run that has its receipt: whoever wrote that may have died then."""
+    return _tell(services.receipts.enlist(receipt), run, services)
+
+
+def _pin(records: Records, services: Services) -> RecordsRun:
+    """Return the run of these rows: with the version of the model that an earlier delivery has begun with.
 
     That is written down while the run is open, since an alias may move between two deliveries. ModelError if there
     is none.
     """
-    if found := _pinned(records, services):
+    if found := _runs(services).find(records.key):
         return found
-    version = services.models.resolve(records.model)
-    data = json.dumps(asdict(version)).encode()
-    try:
-        services.blobs.write(_pin_of(records, services), data, if_none_match=ANY_ETAG, content_type=_JSON)
-    except ConditionFailedError:  # another delivery was faster, or even is done by now
-        return _pinned(records, services) or version
-    return version
+    return _runs(services).open(records.run(services.models.resolve(records.model)))
 
 
-def _pinned(records: Records, services: Services) -> ModelVersion | None:
+def _answer_of(run: RecordsRun, services: Services) -> BlobPath:
+    return BlobPath(services.settings.runs, f"{run.id}/answer.json")
+
+
+def _read(path: BlobPath, services: Services) -> Any:
     try:
-        return ModelVersion(**json.loads(services.blobs.read(_pin_of(records, services))))
+        return json.loads(services.blobs.read(path))
     except BlobNotFoundError:
         return None
 
 
-def _pin_of(records: Records, services: Services) -> BlobPath:
-    return BlobPath(services.settings.runs, f"{FOLDER}/{records.key}.json")
+def _runs(services: Services) -> RecordsRuns:
+    return RecordsRuns(services.blobs, services.settings.runs)

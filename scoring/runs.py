@@ -1,10 +1,10 @@
 """What people ask of runs: a list of them, how one is, to run it once more, to stop it."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
-from typing import Any
+from typing import Any, get_args
 
 from errors import (
     MessageInvalidError,
@@ -14,18 +14,72 @@ from errors import (
     RunUnderWayError,
 )
 from model_store import ModelReference
-from scoring.ended_runs import EndedRuns, Summary
+from scoring.ended_runs import NOT_ENDED, EndedRuns, Summary
 from scoring.ending import end_run
 from scoring.job import MOST_ATTEMPTS, Job, Run
 from scoring.open_runs import OpenRun
 from scoring.options import Options
-from scoring.pipeline import begin
-from scoring.receipt import Receipt, write_up
+from scoring.pipeline import begin, check_run, enter
+from scoring.receipt import Receipt, Status, write_up
 from scoring.services import Services
 from scoring.splits.markers import Markers
 from storage import BlobPath
 
-RUNNING = "running"
+QUEUED, RUNNING = UNDER_WAY = "queued", "running"
+"""What runs are that have no receipt yet; queued are those that were given out before somebody took their job."""
+
+STATUSES = (*UNDER_WAY, *get_args(Status))
+"""All that a run can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A run that was asked for."""
+
+    run: Run
+    is_new: bool
+    """Whether its job was queued just now; False for a run that waits already, is under way, or has ended."""
+
+
+def submit(job: Job, services: Services) -> Submitted:
+    """Queue a job, and return the run that it will be: one may ask for it, and cancel it, from now on.
+
+    It is pinned here and now, to the input's version and to the one that the model's reference means, whenever
+    the job is taken. A run that is known is not queued again, unless it was given up. The errors are those that
+    the run would end with at once: BlobNotFoundError, ModelNotFoundError, FormatUnsupportedError, NameInvalidError;
+    MessageInvalidError for a folder.
+    """
+    if job.is_of_folder:
+        raise MessageInvalidError(
+            "a folder is no single run: name its files one by one, or put the job on the queue of jobs",
+            file=str(job.input),
+        )
+    run = begin(job, services)
+    check_run(run, services)
+    submitted = expect(run.job, services)
+    if submitted.is_new:  # if this dies before the message is sent, the sweeper sends it
+        services.queues.send(services.settings.jobs_queue, submitted.run.job.to_json())
+    return submitted
+
+
+def expect(job: Job, services: Services) -> Submitted:
+    """Write down which run a job will be that somebody else queues, as the blob trigger does for a dropped file.
+
+    Pinned as by `submit`. If nobody does queue it, the sweeper will.
+    """
+    entered = enter(job, services, is_queued=True)
+    if entered.is_new:
+        services.receipts.announce_queued(entered.run)
+    return Submitted(entered.run, entered.is_new)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the list of runs."""
+
+    runs: list[Summary]
+    next: str | None
+    """What the list goes on behind; None at its end. It may turn out that none behind it fits."""
 
 
 def list_runs(
@@ -36,23 +90,39 @@ def list_runs(
     limit: int = 20,
     after: str = "",
 ) -> list[Summary]:
+    """Return at most `limit` runs: see list_page."""
+    return list_page(services, status=status, model=model, limit=limit, after=after).runs
+
+
+def list_page(
+    services: Services,
+    *,
+    status: str | None = None,
+    model: str | None = None,
+    limit: int = 20,
+    after: str = "",
+    most_looked: int | None = None,
+) -> Page:
     """Return at most `limit` runs: those under way, then those that have ended, each the newest first.
 
-    `status` is one of a receipt's, or "running"; `model` a reference as jobs give it, or a name for all its
-    versions and aliases. `after` is the `key` of the last run of the page before. No receipt is read.
+    `status` is one of a receipt's, "running" or "queued"; `model` a reference as jobs give it, or a name for all
+    its versions and aliases. `after` is the `next` of the page before. No receipt is read. Of `most_looked` runs at
+    most it is looked whether they fit: a page may have fewer than `limit`, or none, and the list go on even so.
     """
-    ended = EndedRuns(services.blobs, services.settings.runs).list(after) if status != RUNNING else iter(())
-    wanted = _distinct(run for run in ended if _fits(run, status, model))
-    page = list(islice(wanted, limit))
-    if after or status not in (None, RUNNING):
-        return page
-    known = {run.run_id for run in page}  # those with a receipt that are still open have died, or are about to end
-    under_way = [run for run in _running(services) if run.run_id not in known and _fits(run, RUNNING, model)]
-    return list(islice(chain(sorted(under_way, key=lambda run: run.started, reverse=True), page), limit))
+    found: dict[str, Summary] = {}  # one that was given up and has ended after all is on the list twice
+    last = after
+    for looked, run in enumerate(_all(services, status, limit, after)):
+        fits = _fits(run, status, model) and run.run_id not in found
+        if looked == most_looked or (fits and len(found) == limit):
+            return Page([*found.values()], last)
+        if fits:
+            found[run.run_id] = run
+        last = run.key
+    return Page([*found.values()], None)
 
 
 def describe_run(run_id: str, services: Services) -> dict[str, Any]:
-    """Return a run's receipt; or, with status running, its plan and how far it is. RunNotFoundError for neither.
+    """Return a run's receipt; or, with status queued or running, what is planned. RunNotFoundError for neither.
 
     How far it is is `progress`; or, of a run in splits, how many of them there are and how many are scored.
     """
@@ -64,10 +134,19 @@ def describe_run(run_id: str, services: Services) -> dict[str, Any]:
     return record
 
 
-def cancel(run_id: str, services: Services) -> Receipt:
-    """End a run that is under way, and return its receipt; whoever works on it stops within seconds.
+def summarize(run: Run, services: Services) -> Summary:
+    """Return what a list says of a run that was submitted; RunNotFoundError for one that nobody wrote down."""
+    receipt, entry = services.receipts.find(run.id), services.open_runs.find(run)
+    if entry and entry.run.id == run.id and not (receipt and receipt.is_final):
+        return _summary_of(entry)
+    return (receipt or services.receipts.get(run.id)).summary
 
-    RunEndedError if it has ended; RunNotFoundError if it has not begun, or there never was such a run.
+
+def cancel(run_id: str, services: Services) -> Receipt:
+    """End a run that is queued or under way, and return its receipt; whoever works on it stops within seconds.
+
+    RunEndedError if it has ended; RunNotFoundError if there never was such a run, or it is that of a dropped file
+    or a message whose job nobody has taken yet: it has no id before.
     """
     entry = services.open_runs.find_by_id(run_id)
     receipt = services.receipts.find(run_id)
@@ -85,16 +164,13 @@ def cancel(run_id: str, services: Services) -> Receipt:
 
 
 def replay(run_id: str, services: Services) -> Run:
-    """Queue the job of a run that has not succeeded once more, and return the run that this will be.
+    """Submit the job of a run that has not succeeded once more, and return the run that this will be.
 
     It is a run of its own, on the input's current version and the model that the reference means now: the old
     receipt stays. RunNotFoundError without a receipt; RunUnderWayError while the run goes on; RunEndedError if what
-    it would be has succeeded already; BlobNotFoundError if the input is gone; MessageInvalidError if it
-    never became a job.
+    it would be has succeeded already; MessageInvalidError if it never became a job; and errors as of `submit`.
     """
-    run = next_attempt(run_id, services)
-    services.queues.send(services.settings.jobs_queue, run.job.to_json())
-    return run
+    return submit(next_attempt(run_id, services).job, services).run
 
 
 def next_attempt(run_id: str, services: Services) -> Run:
@@ -131,7 +207,23 @@ def _has_ended(receipt: Receipt, so: str) -> RunEndedError:
     return RunEndedError(f"run {receipt.run_id!r} has ended, its status is {receipt.status}: {so}")
 
 
-def _running(services: Services) -> Iterator[Summary]:
+def _all(services: Services, status: str | None, limit: int, after: str) -> Iterator[Summary]:
+    """Yield the runs behind `after` of which some are to be shown, in order."""
+    is_among_ended = bool(after) and not after.startswith(NOT_ENDED)
+    listed = EndedRuns(services.blobs, services.settings.runs).list(after if is_among_ended else "")
+    ended = listed if status not in UNDER_WAY else iter(())
+    if is_among_ended or status not in (None, *UNDER_WAY):
+        yield from ended
+        return
+    newest = list(islice(ended, limit))
+    known = {
+        run.run_id for run in newest
+    }  # those with a receipt that are still open have died, or are about to end
+    under_way = [run for run in _under_way(services) if run.run_id not in known and run.key > after]
+    yield from chain(sorted(under_way, key=lambda run: run.key), newest, ended)
+
+
+def _under_way(services: Services) -> Iterator[Summary]:
     for blob in services.open_runs.list():
         if entry := services.open_runs.read(blob):
             yield _summary_of(entry)
@@ -141,7 +233,7 @@ def _summary_of(entry: OpenRun) -> Summary:
     run = entry.run
     return Summary(
         run_id=run.id,
-        status=RUNNING,
+        status=QUEUED if entry.is_queued else RUNNING,
         input=str(run.job.input),
         model=str(run.job.model),
         version=run.model.version if run.model else None,
@@ -157,12 +249,3 @@ def _summary_of(entry: OpenRun) -> Summary:
 def _fits(run: Summary, status: str | None, model: str | None) -> bool:
     named = run.model or ""
     return status in (None, run.status) and model in (None, named, named.partition("@")[0])
-
-
-def _distinct(runs: Iterator[Summary]) -> Iterator[Summary]:
-    """Yield each run once: one that was given up and has ended after all is on the list twice."""
-    seen: set[str] = set()
-    for run in runs:
-        if run.run_id not in seen:
-            seen.add(run.run_id)
-            yield run

@@ -4,15 +4,15 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from errors import OptionsInvalidError
 from scoring.ended_runs import Summary
 from scoring.pipeline import run_here
-from scoring.receipt import Receipt, Status
-from scoring.runs import RUNNING, cancel, describe_run, list_runs, next_attempt, replay
+from scoring.receipt import Receipt
+from scoring.runs import STATUSES, UNDER_WAY, cancel, describe_run, list_page, next_attempt, replay
 from scoring.services import Services
 from scoring.terminal import MEGA, summary
 from settings import Settings
@@ -20,7 +20,6 @@ from storage.command_line import PlainCommands, Store, errors_as_text
 
 COLUMNS = ("run", "status", "model", "input", "rows", "rejected", "seconds", "ended")
 NUMBERS = COLUMNS[4:7]
-STATUSES = (RUNNING, *get_args(Status))
 
 _NOWHERE = logging.NullHandler()
 """As for `score`: what log lines say is in the receipt."""
@@ -48,16 +47,15 @@ def show_list(
     with errors_as_text():
         if status not in (None, *STATUSES):
             raise OptionsInvalidError(f"there is no status {status!r}; there are: {', '.join(STATUSES)}")
-        found = list_runs(_open(store), status=status, model=model, limit=limit, after=after)
-        more = found[-1].key if len(found) == limit and found[-1].finished else None
+        page = list_page(_open(store), status=status, model=model, limit=limit, after=after)
         if as_json:
-            typer.echo(json.dumps({"runs": [run.to_dict() for run in found], "after": more}, indent=2))
+            typer.echo(json.dumps({"runs": [run.to_dict() for run in page.runs], "after": page.next}, indent=2))
             return
-        _print_table(found)
-        if not found:
+        _print_table(page.runs)
+        if not page.runs:
             typer.echo("no such runs", err=True)
-        elif more:
-            typer.echo(f"there may be more: --after {more}", err=True)
+        elif page.next:
+            typer.echo(f"there are more: --after {page.next}", err=True)
 
 
 @app.command()
@@ -68,15 +66,14 @@ def show(run_id: RunId, as_json: AsJson = False, store: Store = None) -> None:
         record = describe_run(run_id, services)
         if as_json:
             typer.echo(json.dumps(record, indent=2))
-        elif record["status"] != RUNNING:
+        elif record["status"] not in UNDER_WAY:
             typer.echo(summary(Receipt.from_json(json.dumps(record)), services.settings.folder))
         else:
             lines = [
-                ("status", RUNNING),
+                ("status", record["status"]),
                 ("input", f"{record['input']['path']} ({record['input'].get('size', 0) / MEGA:,.1f} MB)"),
                 ("model", record["model"]["reference"]),
-                ("started", record["started"]),
-                _how_far(record),
+                *_how_far(record),
                 ("run", run_id),
             ]
             typer.echo("\n".join(f"{label:<9}{text}" for label, text in lines))
@@ -108,7 +105,7 @@ def replay_run(run_id: RunId, as_json: AsJson = False, store: Store = None) -> N
 
 @app.command("cancel")
 def cancel_run(run_id: RunId, as_json: AsJson = False, store: Store = None) -> None:
-    """Stop a run that is under way: nothing of it is put up, and its receipt says so.
+    """Stop a run that is queued or under way: nothing of it is put up, and its receipt says so.
 
     Ends with code 0 if it was cancelled, 1 if it had ended or there is no such run, 2 if the command was misused.
     """
@@ -117,11 +114,14 @@ def cancel_run(run_id: RunId, as_json: AsJson = False, store: Store = None) -> N
         typer.echo(receipt.to_json() if as_json else f"cancelled {run_id}", nl=not as_json)
 
 
-def _how_far(record: Mapping[str, Any]) -> tuple[str, str]:
+def _how_far(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "started" not in record:
+        return [("queued", record["queued"])]
+    started = ("started", record["started"])
     if splits := record.get("splits"):
-        return "splits", f"{splits['done']:,} of {splits['all']:,} scored"
+        return [started, ("splits", f"{splits['done']:,} of {splits['all']:,} scored")]
     progress = record.get("progress")
-    return "rows", f"{progress['rows_read']:,} read" if progress else "none reported yet"
+    return [started, ("rows", f"{progress['rows_read']:,} read" if progress else "none reported yet")]
 
 
 def _open(store: str | None) -> Services:

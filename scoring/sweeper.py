@@ -2,11 +2,13 @@
 
 The host delivers a message again whose process has died, so most of this never happens. It does where a process
 died between writing down what is to be done and sending the message for it, or where a queue was emptied by hand.
+Rows in a message are lost with it: of their run the sweeper says so.
 """
 
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from errors import DropscoreError, RetriesExhaustedError, SupersededError
 from scoring.ending import end_run, settle
@@ -16,6 +18,8 @@ from scoring.open_runs import OpenRun
 from scoring.output import check_current
 from scoring.pipeline import Entered, score_run
 from scoring.receipt import write_up
+from scoring.records import look_after_records
+from scoring.records_runs import RecordsRuns
 from scoring.services import Services
 from scoring.splits.finish import resume
 from storage import Blob
@@ -32,9 +36,13 @@ def sweep(services: Services, now: datetime | None = None) -> int:
     now = now or datetime.now(UTC)
     faults: list[Exception] = []
     silent = 0
-    for blob in services.open_runs.list():
+    entries = chain(
+        ((_look_after, blob) for blob in services.open_runs.list()),
+        ((_look_after_rows, blob) for blob in RecordsRuns(services.blobs, services.settings.runs).list()),
+    )
+    for look_after, blob in entries:
         try:
-            silent += _look_after(blob, now, services)
+            silent += look_after(blob, now, services)
         except Exception as fault:  # whatever it is, it is of this run alone
             code = fault.code if isinstance(fault, DropscoreError) else type(fault).__name__
             message = fault.message if isinstance(fault, DropscoreError) else None
@@ -70,6 +78,17 @@ def _look_after(blob: Blob, now: datetime, services: Services) -> bool:
     return True
 
 
+def _look_after_rows(blob: Blob, now: datetime, services: Services) -> bool:
+    """Do what a run of rows needs; it is waited for as long as any other run before that is given up."""
+    settings = services.settings
+    silence, patience = now - blob.modified, timedelta(seconds=settings.sweep_seconds)
+    if silence < patience:
+        return False
+    if ended := look_after_records(blob, services, is_hopeless=silence >= patience * 2**settings.max_sweeps):
+        log.warning(line("rows_swept", entry=blob.path.name, silent_seconds=silence.total_seconds()))
+    return ended
+
+
 def _send_again(entry: OpenRun, services: Services) -> None:
     run = entry.run
     if run.input is None:  # there is nothing to score; and if there is by now, its job would be another run
@@ -79,7 +98,7 @@ def _send_again(entry: OpenRun, services: Services) -> None:
         return
     services.queues.send(services.settings.jobs_queue, run.job.to_json())
     if entry.is_of_current and _is_replaced(run, services):  # this run will end as superseded
-        services.queues.send(services.settings.jobs_queue, replace(run.job, etag=None).to_json())
+        services.queues.send(services.settings.jobs_queue, run.job.for_current.to_json())
 
 
 def _is_replaced(run: Run, services: Services) -> bool:

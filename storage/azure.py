@@ -172,6 +172,9 @@ class AzureBlobStore:
             )
         return _unquote(answer["etag"])
 
+    def drop_blocks(self, path: BlobPath, block_ids: Sequence[str]) -> None:
+        """Do nothing: Azure has no request for it, and drops such blocks by itself after a week."""
+
     def delete(self, path: BlobPath, *, if_match: str | None = None) -> None:
         """Remove a blob."""
         with translated(str(path)):

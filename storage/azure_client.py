@@ -15,6 +15,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
+from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import ExponentialRetry
 from requests.adapters import HTTPAdapter
@@ -34,6 +35,8 @@ from settings import Connection
 
 _CONNECTIONS = 64  # kept open at most: scoring threads, their prefetching, the host's own invocations
 _CHUNK = 1024 * 1024  # bytes the transport takes from a socket at a time
+_THROTTLED = 429
+_BUDGET = "dropscore_retries"
 
 _MEANINGS: Mapping[str, tuple[type[StorageError | NameInvalidError], str]] = {
     "ContainerNotFound": (BlobNotFoundError, "its container does not exist: create it, or check the settings"),
@@ -78,7 +81,7 @@ class RetryOptions:
 
 
 class _ExponentialRetry(ExponentialRetry):
-    """The SDK's policy, which does not look at Retry-After by itself."""
+    """The SDK's policy, which by itself neither looks at Retry-After nor sends again what is answered 429."""
 
     def __init__(self, options: RetryOptions) -> None:
         super().__init__(
@@ -92,6 +95,21 @@ class _ExponentialRetry(ExponentialRetry):
             retry_status=options.total,
         )
         self._longest_wait = options.longest_wait
+
+    def send(self, request: PipelineRequest[Any]) -> Any:
+        """Send a request, again and again as the SDK does, and after a 429 too; all of it within one budget."""
+        budget = request.context[_BUDGET] = super().configure_retries(request)
+        while True:
+            answer = super().send(request)  # type: ignore[no-untyped-call]  # the SDK types all but this
+            response = answer.http_response
+            if response.status_code != _THROTTLED or not self.increment(budget, request.http_request, response):
+                return answer
+            self.sleep(budget, request.context.transport)
+
+    def configure_retries(self, request: PipelineRequest[Any]) -> dict[str, Any]:
+        """Return what is left of a request's budget: `send` may ask the SDK several times for one request."""
+        budget: dict[str, Any] = request.context[_BUDGET]
+        return budget
 
     def get_backoff_time(self, settings: dict[str, Any]) -> float:
         response = _last_answer(settings)

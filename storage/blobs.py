@@ -115,6 +115,13 @@ class BlobStore(Protocol):
         """
         ...
 
+    def drop_blocks(self, path: BlobPath, block_ids: Sequence[str]) -> None:
+        """Let go of staged blocks that nobody is going to commit, as far as the service can be told to.
+
+        What it cannot be told stays invisible, and goes with the blob's next commit.
+        """
+        ...
+
     def delete(self, path: BlobPath, *, if_match: str | None = None) -> None:
         """Remove a blob."""
         ...

@@ -61,6 +61,11 @@ class Staging:
             self._copy(blocks, target)
         self.forget()
 
+    def drop(self, block_ids: Sequence[str]) -> None:
+        """Let go of these blocks, if there are no others."""
+        if self._blocks().keys() <= set(block_ids):
+            self.forget()
+
     def forget(self) -> None:
         """Let go of all blocks."""
         self._index.unlink(missing_ok=True)  # first, as above

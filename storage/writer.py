@@ -113,6 +113,12 @@ class StagedWriter(io.RawIOBase):
         self._pending = bytearray()
         return list(self._block_ids)
 
+    def discard(self) -> None:
+        """Let go of what was written, and close; nothing to do for what is committed."""
+        if not self._committed and self._block_ids:
+            self._store.drop_blocks(self._path, self._block_ids)
+        self.close()
+
     def _keep(self, data: memoryview) -> None:
         if not self._pending:
             self._pending = bytearray(self.block_bytes)

@@ -12,11 +12,14 @@ from hypothesis import settings as hypothesis_settings
 
 import model_store.cache
 from devhost.azurite import Azurite
+from model_store.model import Model
 from model_store.packaging import build_package
 from model_store.registry import Registry
+from scoring.engine import Engine
 from scoring.services import Services
 from settings import Settings
 from tests.hand_model import HandModel, make_conversion
+from tests.split_runs import Fleet, memory_services
 
 collect_ignore = ["frameworks"]  # `make test-frameworks` runs these, in environments of their own
 
@@ -72,6 +75,14 @@ def services(tmp_path: Path, hand_package: Path) -> Iterator[Services]:
     Registry(opened.blobs, settings.models).add("churn", hand_package)
     yield opened
     opened.engine.close()
+
+
+@pytest.fixture(scope="session")
+def fleets(hand_package: Path) -> Iterator[Callable[..., Fleet]]:
+    """Return a function that makes machines, given settings, which score what is in memory."""
+    engine, model = Engine(2), Model.open(hand_package)
+    yield lambda **settings: Fleet(memory_services(model, engine, **settings))
+    engine.close()
 
 
 @pytest.fixture

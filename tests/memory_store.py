@@ -99,6 +99,11 @@ class MemoryBlobStore:
             self._staged = {key: block for key, block in self._staged.items() if key[0] != path}
             return self._put(path, len(data), data, metadata)
 
+    def drop_blocks(self, path: BlobPath, block_ids: Sequence[str]) -> None:
+        with self._lock:
+            for name in block_ids:
+                self._staged.pop((path, name), None)
+
     def delete(self, path: BlobPath, *, if_match: str | None = None) -> None:
         with self._lock:
             self._get(path)
@@ -161,7 +166,7 @@ class OneModel:
     model: Model
 
     def resolve(self, reference: ModelReference | str) -> ModelVersion:
-        return ModelVersion(str(reference), 1, self.model.digest)
+        return ModelVersion(str(reference).partition("@")[0], 1, self.model.digest)
 
     def load(self, _version: ModelVersion) -> Model:
         return self.model

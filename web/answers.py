@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 
+_RETRY = {"retry-after": "5"}
+"""What a 503 says: seconds."""
+
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with `content` as JSON in ASCII: whatever a text holds, half a surrogate pair too, can be written."""
@@ -26,7 +29,7 @@ def answer_error(request: Request, error: Exception) -> Response:
     """Answer with what one of our own errors says."""
     if not isinstance(error, DropscoreError):
         raise error
-    return _answer_as(request, error.to_dict(), error.status)
+    return _answer_as(request, error.to_dict(), error.status, _RETRY if error.status == 503 else None)
 
 
 def answer_http(request: Request, error: Exception) -> Response:

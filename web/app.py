@@ -14,17 +14,20 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 
 from errors import DropscoreError
 from scoring.services import Services
 from settings import VERSION, Settings
-from web.answers import answer, answer_bug, answer_error, answer_gone, answer_http
+from web.answers import answer_bug, answer_error, answer_gone, answer_http
 from web.bodies import Limits
+from web.files import file_routes
 from web.inference_v2 import inference_routes
 from web.mlflow import mlflow_routes
 from web.models import Models
 from web.predict import predict_routes
+from web.registry import registry_routes
+from web.results import result_routes
+from web.runs import run_routes
 
 
 def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
@@ -42,6 +45,10 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
             *predict_routes(models, limits),
             *mlflow_routes(models, limits),
             *inference_routes(models, limits),
+            *file_routes(services, settings),
+            *run_routes(services, limits),
+            *result_routes(services, settings),
+            *registry_routes(models, limits),
         ],
     )
     app.add_exception_handler(DropscoreError, answer_error)
@@ -53,13 +60,6 @@ def create_app(services: Callable[[], Services], settings: Settings) -> FastAPI:
     def health() -> dict[str, str]:
         """Say that the process answers; nothing else is asked."""
         return {"status": "ok", "version": VERSION}
-
-    @app.get("/api/runs/{run_id}")
-    def run(run_id: str) -> Response:
-        """Return a run's receipt, or what is known of it while it is running."""
-        from scoring.runs import describe_run  # noqa: PLC0415  # it knows how files are scored: rows need not wait
-
-        return answer(describe_run(run_id, services()))
 
     return app
 

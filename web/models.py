@@ -43,16 +43,17 @@ class Models:
             )
         return self.current(names[0])
 
+    def registry(self) -> Registry:
+        """Return the registry itself, which remembers nothing."""
+        return Registry(self.services().blobs, self._settings.models)
+
     def versions(self, name: str) -> list[int]:
         """Return the numbers of a model's versions, oldest first."""
-        return self._registry().numbers(name)
+        return self.registry().numbers(name)
 
     def _registered(self) -> list[str]:
         names, until = self._names
         if time.monotonic() >= until:
-            names = self._registry().names()
+            names = self.registry().names()
             self._names = (names, time.monotonic() + self._settings.alias_seconds)
         return names
-
-    def _registry(self) -> Registry:
-        return Registry(self.services().blobs, self._settings.models)

@@ -5,7 +5,6 @@ That may be several at once, and it may be done twice: see Output.commit and end
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import NoReturn
 
 from errors import BlocksMissingError, DropscoreError, RetriesExhaustedError
@@ -86,7 +85,7 @@ def end_with(plan: Plan, score: Callable[[], Scored], services: Services) -> Rec
     watch = watch_of(Entered(run, services.receipts.look(run.id)), services)
     receipt = conclude(run, services, scored, rejected, score, watch=watch, started=plan.started, tally=Tally())
     if receipt.status == "superseded" and plan.is_of_current:
-        services.queues.send(services.settings.jobs_queue, replace(run.job, etag=None).to_json())
+        services.queues.send(services.settings.jobs_queue, run.job.for_current.to_json())
     return receipt
 
 

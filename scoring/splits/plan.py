@@ -1,6 +1,7 @@
 """A run's plan: its splits, and all that those who score them have to agree on, whatever happens meanwhile."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -136,11 +137,12 @@ class Pointer:
         if not isinstance(values, dict) or not {"run_id", "split"} <= set(values) <= {"run_id", "split", "attempt"}:
             raise MessageInvalidError(_UNREADABLE)
         run_id, *numbers = values["run_id"], values["split"], values.get("attempt", 0)
-        if not isinstance(run_id, str) or not run_id.isalnum():
+        if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
             raise MessageInvalidError(_UNREADABLE)
         if any(type(number) is not int or number < 0 for number in numbers):
             raise MessageInvalidError(_UNREADABLE)
         return cls(run_id, *numbers)
 
 
+_RUN_ID = re.compile("[0-9a-z]{1,32}")
 _UNREADABLE = 'a message on the queue of splits must be {"run_id": "…", "split": 0}: only Dropscore sends them'

@@ -4,7 +4,6 @@ Everything here may be done twice, and by two at a time: what counts is the firs
 """
 
 import logging
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from errors import DropscoreError
@@ -58,7 +57,7 @@ def _with_newer(receipt: Receipt, job: Job, entered: Entered, services: Services
     That is one which nobody else may name. Where this delivery names none either, it is begun anew by who called.
     """
     if receipt.status == "superseded" and job.etag and entered.is_of_current:
-        services.queues.send(services.settings.jobs_queue, replace(entered.run.job, etag=None).to_json())
+        services.queues.send(services.settings.jobs_queue, entered.run.job.for_current.to_json())
     return receipt
 
 

@@ -136,6 +136,18 @@ def part_name(split: int) -> str:
     return f"part-{split:05d}.parquet"
 
 
+def is_part(name: str) -> bool:
+    """Say whether the file of a split may be called so."""
+    return _PART.fullmatch(name) is not None
+
+
+def parts_of(blobs: BlobStore, path: BlobPath, run_id: str) -> list[Blob]:
+    """Return the files of the folder that this run has completed, in order; none where there is no such folder."""
+    own = [blob for blob in _files(blobs, path) if blob.metadata.get(RUN_KEY) == run_id]
+    parts = [blob for blob in own if blob.metadata.get(PART_KEY) != SUCCESS]
+    return parts if len(parts) < len(own) else []
+
+
 def _remove_folder(blobs: BlobStore, path: BlobPath, run: Run, look: Callable[[], None] | None) -> None:
     """Delete what other runs left in the folder at `path`; without `look`, those of other versions of the input."""
     for blob in list(_files(blobs, path)):  # by name, and so `_SUCCESS` before the parts

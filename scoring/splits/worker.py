@@ -7,13 +7,21 @@ first marker counts.
 import logging
 from dataclasses import replace
 
-from errors import DropscoreError, MessageInvalidError, RetriesExhaustedError, RunEndedError
+from errors import (
+    DropscoreError,
+    MessageInvalidError,
+    RetriesExhaustedError,
+    RunEndedError,
+    RunNotFoundError,
+)
 from scoring.codec import Progress, Scored
 from scoring.ending import end_run, settle_if_open
 from scoring.log_lines import Pace, line
+from scoring.messages import describe
 from scoring.output import check_current
 from scoring.pipeline import Entered, ending_of, names, open_work, score_work, watch_of
 from scoring.receipt import Receipt, write_up
+from scoring.refusals import refuse, refuse_message
 from scoring.services import Services
 from scoring.splits.finish import end_with, failing, finish_if_done
 from scoring.splits.layout import places_of
@@ -28,10 +36,12 @@ log = logging.getLogger(__name__)
 def accept_split(body: str | bytes, services: Services) -> Receipt | None:
     """Score the split that a message names, and finish its run if it was the last; return the receipt, if any.
 
-    Permanent faults end the run, whatever the other splits do; what a retry can mend is raised.
+    Permanent faults end the run, whatever the other splits do; what a retry can mend is raised. A message that
+    points at no split gets a failed receipt of its own.
     """
-    if (found := _find(body, services)) is None:
-        return None
+    found = _find(body, services)
+    if isinstance(found, Receipt):
+        return found
     pointer, plan = found
     run = plan.run
     receipt = services.receipts.look(run.id)
@@ -53,10 +63,11 @@ def accept_split(body: str | bytes, services: Services) -> Receipt | None:
     return finish_if_done(plan, services)
 
 
-def give_up_split(body: str | bytes, services: Services) -> Receipt | None:
+def give_up_split(body: str | bytes, services: Services) -> Receipt:
     """Write the failed receipt of a run one of whose splits failed at every try, unless it has ended after all."""
-    if (found := _find(body, services)) is None:
-        return None
+    found = _find(body, services)
+    if isinstance(found, Receipt):
+        return found
     pointer, plan = found
     error = RetriesExhaustedError(
         f"split {pointer.split} of {len(plan.splits)} failed at every try; the log of the last one says why. Once "
@@ -66,17 +77,30 @@ def give_up_split(body: str | bytes, services: Services) -> Receipt | None:
     return end_run(write_up(plan.run, plan.started, error=error), plan.run, services)
 
 
-def _find(body: str | bytes, services: Services) -> tuple[Pointer, Plan] | None:
-    """Return what a message points at; None if there is nothing: then no run has it either, and it is let go."""
+def _find(body: str | bytes, services: Services) -> tuple[Pointer, Plan] | Receipt:
+    """Return what a message points at; where that is nothing, the receipt that says so, or tells of the run's end.
+
+    All messages that point at one run whose plan is gone get the same receipt: there may be thousands of them.
+    """
     try:
         pointer = Pointer.from_json(body)
     except MessageInvalidError as error:
-        log.warning(line("split_refused", error=error.code, message=error.message))
-        return None
+        return refuse_message(body, error, services)
     plan = Plans(services.blobs, services.settings.runs).find(pointer.run_id)
-    if plan is None or pointer.split >= len(plan.splits):
-        log.warning(line("split_unknown", run=pointer.run_id, split=pointer.split))
-        return None
+    if plan is None:
+        if receipt := services.receipts.find(pointer.run_id):
+            log.info(line("run_known", run=pointer.run_id, status=receipt.status, split=pointer.split))
+            return receipt
+        unknown = RunNotFoundError(
+            f"a message asks for a split of run {pointer.run_id!r}, of which there is no plan (any more): send the "
+            "job of its file again"
+        )
+        return refuse(f"splits of {pointer.run_id}", {"path": None, "message": describe(body)}, unknown, services)
+    if pointer.split >= len(plan.splits):
+        beyond = MessageInvalidError(
+            f"run {pointer.run_id!r} has {len(plan.splits)} splits, and none with the number {pointer.split}"
+        )
+        return refuse_message(body, beyond, services)
     return pointer, plan
 
 

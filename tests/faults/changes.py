@@ -79,8 +79,8 @@ def deleted(lab: Lab, scene: Scene, number: int) -> Outcome:
         strike = Strike(number, after=False, act=Delete(site.input))
         site.run(site.task(strike=strike, sweep=True))
         site.run(site.task(again=[(site.settings.jobs_queue, body)]))
-    # None, and failed: it was gone before the run could know its version
-    ends: dict[str, Collection[str]] = {etag: {"succeeded", "superseded"}, "None": {"failed"}}
+    # failed: it was gone before the run began
+    ends: dict[str, Collection[str]] = {etag: {"succeeded", "superseded", "failed"}}
     promise = Promise([whole], [whole], ends, optional=ends, input=None, absent=True)
     return conclude(site, watched, promise, strike)
 

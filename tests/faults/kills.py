@@ -7,7 +7,7 @@ from tests.faults.cases import Case, Kind, Outcome, conclude
 from tests.faults.invariants import Promise
 from tests.faults.lab import BACKENDS, Backend, Lab
 from tests.faults.recorder import Strike
-from tests.faults.scenes import PLAIN, SPLIT, TABLE, Scene
+from tests.faults.scenes import PLAIN, SPLIT, SUBMITTED, TABLE, Scene
 from tests.faults.watcher import Watcher
 
 ROUNDS = 3
@@ -94,6 +94,9 @@ KINDS = [
     kills(PLAIN, "folder", tested=1),
     kills(PLAIN, "azurite", rivals=1),
     losses(PLAIN),
+    kills(SUBMITTED, "folder", tested=1),
+    kills(SUBMITTED, "azurite", rivals=1),
+    losses(SUBMITTED, tested=1),
     kills(SPLIT, "azurite", tested=2),
     kills(SPLIT, "folder"),
     kills(SPLIT, "azurite", rivals=1, tested=1),

@@ -22,6 +22,7 @@ from model_store.packaging import build_package
 from model_store.registry import Registry
 from scoring.job import Job
 from scoring.pipeline import run_job
+from scoring.runs import submit
 from scoring.services import Services
 from settings import Settings
 from storage import BlobPath, QueueMessage, Storage
@@ -227,7 +228,11 @@ class Site:
         return etag, self.scene.job(self.settings.incoming, etag).to_json()
 
     def send(self, body: str, times: int = 1) -> None:
-        """Put a job's message on the queue."""
+        """Put a job's message on the queue, so many times; or have one of them come of its run's submission."""
+        if self.scene.is_submitted:
+            services = Services.open(self.settings)
+            times -= submit(Job.from_json(body), services).is_new
+            services.engine.close()
         for _ in range(times):
             self.storage.queues.send(self.settings.jobs_queue, body)
 

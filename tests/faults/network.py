@@ -34,6 +34,9 @@ class Fault(StrEnum):
     TRUNCATED = "truncated answer"
 
 
+ASKING = (Fault.BUSY, Fault.THROTTLED)
+"""Those whose answer says how long to wait."""
+
 STATUSES = {
     Fault.ERROR: (500, "InternalError"),
     Fault.BUSY: (503, "ServerBusy"),
@@ -148,9 +151,9 @@ class Network:
                 found.append(
                     f"{seen.what} came again after {seen.at - before[-1].at:.2f} s, not {self.retry_after}"
                 )
-            if seen.fault is not Fault.BUSY or len(before) == tries:
+            if seen.fault not in ASKING or len(before) == tries:
                 before.clear()
-            if seen.fault is Fault.BUSY:
+            if seen.fault in ASKING:
                 before.append(seen)
         return found
 
@@ -257,7 +260,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("x-ms-error-code", code)
         self.send_header("Content-Length", "0")
-        if fault is not Fault.ERROR:
+        if fault in ASKING:
             self.send_header("Retry-After", str(self.server.network.retry_after))
         self.end_headers()
 

@@ -1,7 +1,7 @@
 """What is scored while it is disturbed: small files that become several blocks, a reject among them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 
 import pyarrow as pa
@@ -24,6 +24,8 @@ class Scene:
     newer: bytes
     settings: Mapping[str, str] = field(default_factory=dict)
     """DROPSCORE_* without the prefix, beside those that all scenes have."""
+    is_submitted: bool = False
+    """Whether its run is given out before anybody takes its job, as over HTTP."""
 
     def path(self, container: str) -> BlobPath:
         """Return where the file is dropped."""
@@ -61,6 +63,9 @@ def table(count: int, first: int = 0) -> bytes:
 
 PLAIN = Scene("plain", "a.csv", rows(60), rows(50, first=1000))
 """Five blocks of result, one of rejects."""
+
+SUBMITTED = replace(PLAIN, name="submitted", is_submitted=True)
+"""The same, as a run that was queued under its id."""
 
 SPLIT = Scene("split", "s.csv", rows(100), rows(80, first=1000), {"SPLIT_BYTES": "800"})
 """Three splits of some blocks each."""

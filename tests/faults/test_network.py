@@ -1,5 +1,6 @@
 """The failing network of the fault harness does what it says, and tells who did not wait."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from uuid import uuid4
@@ -9,9 +10,9 @@ import pytest
 from errors import BlobNotFoundError, StorageUnavailableError
 from settings import Connection
 from storage import BlobPath
-from storage.azure import AzureBlobStore
+from storage.azure import AzureBlobStore, AzureQueueStore
 from storage.azure_client import RetryOptions
-from tests.faults.network import Fault, Network, Once, Seen, Storm
+from tests.faults.network import ASKING, Fault, Network, Once, Seen, Storm
 
 ONCE = RetryOptions(total=0, answer_timeout=0.5)
 """Of a client that never asks again."""
@@ -66,17 +67,51 @@ def test_a_lasting_fault_ends(azurite: str, direct: AzureBlobStore, path: BlobPa
     assert [seen.fault for seen in network.seen] == [Fault.ERROR, Fault.ERROR, None]
 
 
+@pytest.mark.parametrize("fault", ASKING)
 def test_the_client_waits_as_long_as_a_busy_service_asks(
-    azurite: str, direct: AzureBlobStore, path: BlobPath
+    azurite: str, direct: AzureBlobStore, path: BlobPath, fault: Fault
 ) -> None:
-    """Between a 503 with Retry-After and the next try of the same there is at least that time."""
+    """Between a 503 or 429 with Retry-After and the next try of the same there is at least that time."""
     direct.write(path, b"rows")
-    with Network(azurite, Once(1, Fault.BUSY), retry_after=1) as network:
-        client(network, replace(ONCE, total=1, first_wait=0.01, base=0.01)).read(path)
+    with Network(azurite, Once(1, fault), retry_after=1) as network:
+        assert client(network, replace(ONCE, total=1, first_wait=0.01, base=0.01)).read(path) == b"rows"
     first, second = network.seen
     assert first.operation == second.operation
     assert second.at - first.at >= 1
     assert network.impatient(2) == []
+
+
+def test_a_throttled_queue_is_waited_for(azurite: str) -> None:
+    """Queues are sent to by the same policy, though by another SDK: the message is there once."""
+    queue, quick = f"network-{uuid4().hex[:8]}", replace(ONCE, total=1, first_wait=0.01, base=0.01)
+    direct = AzureQueueStore(Connection("Direct", azurite))
+    direct.create_queue(queue)
+    with Network(azurite, Once(1, Fault.THROTTLED), retry_after=1) as network:
+        AzureQueueStore(Connection("Network", network.connection_string), retries=quick).send(queue, "job")
+    assert [seen.fault for seen in network.seen] == [Fault.THROTTLED, None]
+    assert network.impatient(2) == []
+    assert [message.body for message in direct.receive(queue, limit=32)] == ["job"]
+
+
+def test_throttling_shares_the_budget_of_other_faults(azurite: str, path: BlobPath) -> None:
+    """However faults and throttling alternate, a request is sent again so often and no more."""
+    faults = itertools.cycle([Fault.THROTTLED, Fault.ERROR, Fault.RESET_BEFORE])
+    with Network(azurite, lambda _seen: next(faults), retry_after=0) as network:
+        impatient = client(network, replace(ONCE, total=3, first_wait=0.01, base=0.01))
+        with pytest.raises(StorageUnavailableError, match="429, TooManyRequests"):
+            impatient.write(path, b"rows")
+    assert [seen.fault for seen in network.seen] == [
+        Fault.THROTTLED, Fault.ERROR, Fault.RESET_BEFORE, Fault.THROTTLED,
+    ]  # fmt: skip
+
+
+def test_the_longest_wait_holds_for_throttling_too(azurite: str, direct: AzureBlobStore, path: BlobPath) -> None:
+    """A service that asks for an hour does not get it: the queue's own retries are for that."""
+    direct.write(path, b"rows")
+    hasty = replace(ONCE, total=1, first_wait=0.01, base=0.01, longest_wait=0.05)
+    with Network(azurite, Once(1, Fault.THROTTLED), retry_after=3600) as network:
+        assert client(network, hasty).read(path) == b"rows"
+    assert len(network.impatient(2)) == 1
 
 
 def test_who_does_not_wait_is_told_of(azurite: str, direct: AzureBlobStore, path: BlobPath) -> None:

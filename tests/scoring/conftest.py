@@ -1,21 +1,16 @@
 """A folder as storage, with the hand-built model registered in it, and a way to score a file there in one call."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model_store.model import Model
-from scoring.engine import Engine
 from scoring.job import Job
 from scoring.options import Options
 from scoring.pipeline import run_job
 from scoring.receipt import Receipt
 from scoring.services import Services
 from storage import BlobPath
-from tests.split_runs import Fleet, memory_services
 
 
 @dataclass(frozen=True)
@@ -37,14 +32,6 @@ class Drop:
     def rejects(self, receipt: Receipt) -> bytes:
         assert receipt.rejects is not None
         return self.services.blobs.read(BlobPath.parse(receipt.rejects))
-
-
-@pytest.fixture(scope="session")
-def fleets(hand_package: Path) -> Iterator[Callable[..., Fleet]]:
-    """Return a function that makes machines, given settings, which score what is in memory."""
-    engine, model = Engine(2), Model.open(hand_package)
-    yield lambda **settings: Fleet(memory_services(model, engine, **settings))
-    engine.close()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Jobs and options as messages, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,18 @@ def test_a_job_survives_its_message() -> None:
         BlobPath("incoming", "churn/a.csv"), Job.for_dropped(BlobPath("incoming", "churn/a.csv")).model, options
     )
     assert Job.from_json(job.to_json()) == job
+    pinned = replace(job, etag="0x1", attempt=2, version=3)
+    assert Job.from_json(pinned.to_json()) == pinned
+    assert (str(pinned.model), str(pinned.model_meant)) == ("churn", "churn@3")
+
+
+@pytest.mark.parametrize("version", [0, -1, True, "3", 1.5, 10**9, 4])
+def test_a_version_is_a_number_and_that_of_the_reference(version: object) -> None:
+    """Where a job names a version twice it is the same one; what is no version is refused."""
+    message = {"input": "incoming/churn/a.csv", "model": "churn@3"}
+    assert Job.from_json(json.dumps(message | {"version": 3})).version == 3
+    with pytest.raises(MessageInvalidError, match="version"):
+        Job.from_json(json.dumps(message | {"version": version}))
 
 
 @pytest.mark.parametrize(

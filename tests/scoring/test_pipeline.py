@@ -1,5 +1,6 @@
 """The run protocol: running twice equals running once, and the newest input version owns the result."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -106,6 +107,19 @@ def test_input_never_there(services) -> None:
     receipt = run_job(Job(INPUT, ModelReference("churn")), services)
     assert receipt.error
     assert (receipt.status, receipt.error["code"]) == ("failed", "blob_not_found")
+    assert receipt.input == {"path": str(INPUT)}
+
+
+def test_input_gone_before_its_run_begins(services) -> None:
+    """The receipt says which version of the file was meant, though nobody has seen it; so does the run's event."""
+    etag = services.blobs.write(INPUT, GOOD)
+    services.blobs.delete(INPUT)
+    receipt = run_job(Job.for_dropped(INPUT, etag), services)
+    assert receipt.error
+    assert (receipt.status, receipt.error["code"]) == ("failed", "blob_not_found")
+    assert receipt.input == {"path": str(INPUT), "etag": etag}
+    [event] = services.queues.receive("scoring-events")
+    assert json.loads(event.body)["data"]["input"] == receipt.input
 
 
 def test_an_older_run_never_replaces_a_newer_result(drop, services) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from errors import MessageInvalidError, StorageUnavailableError
 from model_store.registry import Registry
 from scoring.events import MOST_BYTES
 from scoring.intake import accept_message, give_up
-from scoring.receipt import Receipt
+from scoring.receipt import Receipt, Receipts
 from scoring.runs import list_runs, replay
 from scoring.services import Services
+from scoring.sweeper import sweep
 from storage import BlobPath
 from web.app import create_app
 
@@ -207,3 +209,81 @@ def test_no_value_of_a_row_is_in_its_receipt(services) -> None:
     """Receipts say how many rows there were, and never what was in them."""
     receipt = send(services, message(ROW | {"plan": "Jane Doe"}, ROW | {"age": "Jane Doe"}))
     assert "Jane" not in receipt.to_json()
+
+
+class Dying:
+    """A store whose process dies where it writes a blob of such a name, or sends a message."""
+
+    def __init__(self, real: Any, where: str) -> None:
+        self._real, self._where = real, where
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def write(self, path: BlobPath, data: bytes, **conditions: Any) -> str:
+        if self._where in path.name:
+            raise KeyboardInterrupt
+        return self._real.write(path, data, **conditions)
+
+    def send(self, *_message: str) -> None:
+        raise KeyboardInterrupt
+
+
+def die(services: Services, where: str, body: str) -> None:
+    """Score rows in a process that is killed on the way."""
+    blobs = Dying(services.blobs, where)
+    queues = Dying(services.queues, where) if where == "send" else services.queues
+    with pytest.raises(KeyboardInterrupt):
+        send(replace(services, blobs=blobs, queues=queues, receipts=Receipts(blobs, "runs")), body)
+
+
+def entries(services: Services) -> list[Any]:
+    return list(services.blobs.list("runs", "_records/"))
+
+
+def later(minutes: float) -> datetime:
+    return datetime.now(UTC) + timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize("where", ["receipt.json", "_ended/", "send"])
+def test_rows_that_were_scored_are_told_of_by_the_sweeper(services, where: str) -> None:
+    """Their process died behind the answer, and their message is gone: the answer is sent all the same."""
+    body = message(ROW, ROW | {"age": "old"}, id="order-17")
+    whole = send(services, body)
+    [expected] = events(services)
+    for blob in services.blobs.list("runs"):
+        services.blobs.delete(blob.path)
+    die(services, where, body)
+    assert (sweep(services, later(14)), events(services)) == (0, [])
+    assert sweep(services, later(16)) == 1
+    [event] = events(services)
+    assert event | {"time": ""} == expected | {"time": ""}
+    assert services.receipts.get(whole.run_id).rows == {"read": 2, "scored": 1, "rejected": 1}
+    assert [(run.run_id, run.status) for run in list_runs(services)] == [(whole.run_id, "succeeded")]
+    assert (entries(services), sweep(services, later(600))) == ([], 0)
+
+
+def test_rows_that_were_lost_are_given_up_by_the_sweeper(services) -> None:
+    """Nobody can score them any more: their sender is told, but not before the host's own tries are over."""
+    body = message(ROW | {"plan": "Jane Doe"})
+    die(services, "answer.json", body)
+    [entry] = entries(services)
+    assert b"Jane" not in services.blobs.read(entry.path)
+    assert sweep(services, later(479)) == 0
+    assert sweep(services, later(481)) == 1
+    [event] = events(services)
+    assert event["id"] == f"{event['data']['run_id']}-given-up"
+    assert (event["data"]["error"]["code"], event["data"]["input"]["records"]) == ("retries_exhausted", 1)
+    assert entries(services) == []
+    receipt = send(services, body)  # it was only late
+    assert (receipt.status, receipt.run_id) == ("succeeded", event["data"]["run_id"])
+
+
+def test_an_entry_of_rows_that_cannot_be_read_does_not_keep_the_others(services) -> None:
+    """What was put there by hand is told of in the host's log; all else is looked after."""
+    services.blobs.write(BlobPath("runs", "_records/0.json"), b"{}")
+    die(services, "receipt.json", message(ROW))
+    with pytest.raises(MessageInvalidError, match=r"_records/0\.json is no run's entry"):
+        sweep(services, later(16))
+    assert len(events(services)) == 1
+    assert [blob.path.name for blob in entries(services)] == ["_records/0.json"]

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from errors import RunCancelledError, StorageUnavailableError
+from errors import MessageInvalidError, RunCancelledError, StorageUnavailableError
 from scoring.ending import end_run
 from scoring.intake import accept_message
 from scoring.pipeline import run_job
 from scoring.receipt import write_up
+from scoring.runs import list_runs, replay
 from scoring.splits.finish import MOST_ATTEMPTS
 from scoring.splits.markers import Markers
 from scoring.splits.plan import Plans
@@ -322,15 +323,43 @@ def test_a_split_that_fails_at_every_try_ends_its_run(fleets) -> None:
     "body",
     [
         "", "[]", "{}", "null", "[" * 60_000, b"\xff", '{"run_id": 1, "split": 0}',
-        '{"run_id": "../x", "split": 0}',
+        '{"run_id": "../x", "split": 0}', '{"run_id": "' + "0" * 2000 + '", "split": 0}',
         '{"run_id": "00", "split": 0}', '{"run_id": "00", "split": -1}', '{"run_id": "00", "split": true}',
         '{"run_id": "00", "split": 0, "more": 1}',
     ],
 )  # fmt: skip
-def test_a_message_that_points_at_nothing_is_let_go(fleets, caplog, body) -> None:
-    """What is no pointer, or one at no run, is logged and acknowledged: no try would make it one."""
+def test_a_message_that_points_at_nothing_is_refused(fleets, body) -> None:
+    """What is no pointer, or one at no run, gets a receipt that says so: no try would make it one."""
     services = fleets().services
-    with caplog.at_level("WARNING"):
-        assert accept_split(body, services) is None
-        assert give_up_split(body, services) is None
-    assert caplog.text.count("split_") == 2
+    receipt = accept_split(body, services)
+    assert receipt
+    assert receipt.error
+    assert receipt.status == "failed"
+    assert receipt.error["code"] in ("message_invalid", "run_not_found")
+    assert receipt.input["message"]["bytes"] == len(body)
+    assert give_up_split(body, services) == receipt
+    assert services.receipts.get(receipt.run_id) == receipt
+    assert [run.run_id for run in list_runs(services)] == [receipt.run_id]
+    events = [json.loads(event) for event in services.queues.sent("scoring-events")]
+    assert {event["id"] for event in events} == {receipt.run_id}
+    with pytest.raises(MessageInvalidError, match="never became a job"):
+        replay(receipt.run_id, services)
+
+
+def test_the_splits_of_a_run_whose_records_are_gone(fleets) -> None:
+    """All of them have one receipt; where only the plan is gone and the run has ended, its own."""
+    fleet = fleets(split_bytes=1000)
+    run_id, messages = planned(fleet)
+    blobs = fleet.services.blobs
+    plan = blobs.read(BlobPath("runs", f"{run_id}/plan.json"))
+    blobs.delete(BlobPath("runs", f"{run_id}/plan.json"))
+    lost = [accept_split(message, fleet.services) for message in messages]
+    assert {receipt.run_id for receipt in lost} != {run_id}
+    assert len({receipt.run_id for receipt in lost}) == 1
+    blobs.write(BlobPath("runs", f"{run_id}/plan.json"), plan)
+    beyond = accept_split(json.dumps({"run_id": run_id, "split": len(messages)}), fleet.services)
+    assert (beyond.error["code"], beyond.run_id == run_id) == ("message_invalid", False)
+    done = [accept_split(message, fleet.services) for message in messages][-1]
+    assert (done.run_id, done.status) == (run_id, "succeeded")
+    blobs.delete(BlobPath("runs", f"{run_id}/plan.json"))
+    assert accept_split(messages[0], fleet.services) == done

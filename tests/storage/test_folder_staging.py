@@ -66,3 +66,14 @@ def test_what_a_killed_process_wrote_is_not_believed(tmp_path: Path, cut: int) -
     assert staging.missing("adb") == 1
     staging.assemble("ab", tmp_path / "blob")
     assert (tmp_path / "blob").read_bytes() == BLOCKS["a"] + BLOCKS["b"]
+
+
+def test_blocks_are_let_go_where_there_are_no_others(tmp_path: Path) -> None:
+    """Nothing is left of them on disk; another writer's, in the same file, keep them there until a commit."""
+    staging = fill(tmp_path, "abd")
+    staging.drop("ab")
+    assert staging.missing("abd") == 0
+    staging.drop("abcd")
+    assert not (tmp_path / "staged").exists()
+    staging.drop("abcd")
+    assert staging.missing("abd") == 3

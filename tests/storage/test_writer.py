@@ -180,3 +180,22 @@ def test_block_ids_out_of_bounds(prefix: str, sequence: int) -> None:
     """A prefix too long, or a block more than Azure can hold, is a mistake of the caller's."""
     with pytest.raises(ValueError, match="block"):
         block_id(prefix, sequence, b"")
+
+
+def test_a_writer_that_is_given_up_leaves_no_blob(storage: Storage, path: BlobPath) -> None:
+    """Nor does it take away what there was before, or what it has committed itself."""
+    given_up = StagedWriter(storage.blobs, path, prefix=RUN, block_bytes=10)
+    given_up.write(bytes(25))
+    given_up.discard()
+    assert given_up.closed
+    with pytest.raises(BlobNotFoundError):
+        storage.blobs.stat(path)
+    with StagedWriter(storage.blobs, path, prefix=RUN, block_bytes=10) as writer:
+        writer.write(b"0123456789abc")
+        writer.commit()
+        writer.discard()
+    again = StagedWriter(storage.blobs, path, prefix=RUN, block_bytes=10)
+    again.write(bytes(25))
+    again.discard()
+    again.discard()
+    assert storage.blobs.read(path) == b"0123456789abc"
