@@ -6,6 +6,7 @@ and what there is to say of the run is in the entry's metadata, so that one requ
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -70,8 +71,12 @@ class EndedRuns:
         """Put a run on the list; done again, it is there once."""
         text = json.dumps(summary.to_dict())  # ASCII, as metadata has to be
         metadata = {_KEY: text} if len(text) <= LONGEST else None
-        path = BlobPath(self.container, f"{FOLDER}/{summary.key}.json")
-        self.blobs.write(path, text.encode(), metadata=metadata, content_type="application/json")
+        self.blobs.write(self._path(summary), text.encode(), metadata=metadata, content_type="application/json")
+
+    def remove(self, summary: Summary) -> None:
+        """Take a run off the list; one that is not on it is as good."""
+        with suppress(BlobNotFoundError):
+            self.blobs.delete(self._path(summary))
 
     def list(self, after: str = "") -> Iterator[Summary]:
         """Yield the runs that have ended, the newest first; only those behind the one with the key `after`."""
@@ -81,6 +86,9 @@ class EndedRuns:
                     yield self._read(blob)
         except BlobNotFoundError:  # not even the container is there
             return
+
+    def _path(self, summary: Summary) -> BlobPath:
+        return BlobPath(self.container, f"{FOLDER}/{summary.key}.json")
 
     def _read(self, blob: Blob) -> Summary:
         return Summary(**json.loads(blob.metadata.get(_KEY) or self.blobs.read(blob.path)))

@@ -4,19 +4,24 @@ Each step may be done twice, and by two at a time. A process that dies between t
 behind: the next delivery of its job, or else the sweeper, finds that and does the rest.
 """
 
+from collections.abc import Iterator
+
 from errors import BlobNotFoundError, ConditionFailedError, NameInvalidError
 from scoring.events import send_ended
 from scoring.job import Run, format_of
 from scoring.output import RUN_KEY, result_paths
 from scoring.receipt import Receipt
 from scoring.services import Services
-from scoring.splits.table_folder import take_back
-from storage import BlobPath, BlobStore
+from scoring.splits.table_folder import left_by
+from storage import ANY_ETAG, BlobPath, BlobStore
 
 
-def end_run(receipt: Receipt, run: Run, services: Services) -> Receipt:
-    """End a run with this receipt, unless it has ended before, and return the receipt that counts."""
-    counting = services.receipts.record(receipt)
+def end_run(receipt: Receipt, run: Run, services: Services, over: str | None = ANY_ETAG) -> Receipt:
+    """End a run with this receipt, unless it has ended before, and return the one that counts.
+
+    `over` is as of `Receipts.record`.
+    """
+    counting = services.receipts.record(receipt, over)
     if counting is receipt:
         _follow_up(counting, run, services)
     else:
@@ -51,12 +56,30 @@ def withdraw(receipt: Receipt, run: Run, services: Services) -> None:
     """
     if receipt.status == "succeeded":
         return
+    put_up = list(_put_up(receipt, run, services))
+    # Whoever tries again a run that was given up may have just put that up: it must not say so behind our back.
+    if put_up and (receipt.is_final or services.receipts.stir(receipt)):
+        for path in put_up:
+            _take_back(services.blobs, path, run)
+
+
+def _put_up(receipt: Receipt, run: Run, services: Services) -> Iterator[BlobPath]:
+    """Yield the blobs of a run that its receipt does not name."""
     named = {receipt.output, receipt.rejects}
     for path in result_paths(run.job, services.settings):
-        if str(path) not in named:
-            _take_back(services.blobs, path, run)
-            if format_of(path.name) == "parquet":
-                take_back(services.blobs, path, run)
+        if str(path) in named:
+            continue
+        if _is_of(run, path, services.blobs):
+            yield path
+        if format_of(path.name) == "parquet":
+            yield from left_by(run, path, services.blobs)
+
+
+def _is_of(run: Run, path: BlobPath, blobs: BlobStore) -> bool:
+    try:
+        return blobs.stat(path).metadata.get(RUN_KEY) == run.id
+    except (BlobNotFoundError, NameInvalidError):
+        return False
 
 
 def _take_back(blobs: BlobStore, path: BlobPath, run: Run) -> None:
@@ -66,7 +89,7 @@ def _take_back(blobs: BlobStore, path: BlobPath, run: Run) -> None:
             if current.metadata.get(RUN_KEY) != run.id:
                 return
             blobs.delete(path, if_match=current.etag)
-        except (BlobNotFoundError, NameInvalidError):
+        except BlobNotFoundError:
             return
         except ConditionFailedError:
             continue  # somebody has just replaced it: look again at whose it is

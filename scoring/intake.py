@@ -29,7 +29,10 @@ log = logging.getLogger(__name__)
 
 
 STARTS_OVER = 5
-"""How often a job is begun anew whose input keeps changing under it."""
+"""How often a job is begun anew at once whose input keeps changing under it."""
+
+PAUSE_SECONDS = 60
+"""Before it is after that."""
 
 
 def accept_file(path: BlobPath, services: Services) -> Job | None:
@@ -135,7 +138,8 @@ def _run(job: Job, services: Services) -> Receipt | None:
     for _ in range(STARTS_OVER):
         receipt = take_job(job, services)
         if job.etag or receipt is None or receipt.status != "superseded":
-            break
+            return receipt
+    services.queues.send(services.settings.jobs_queue, job.to_json(), delay=PAUSE_SECONDS)
     return receipt
 
 

@@ -59,6 +59,12 @@ class Job:
         """The same job for whichever versions of input and model are there when it is taken."""
         return replace(self, etag=None, version=None)
 
+    def __post_init__(self) -> None:
+        if self.etag and not (self.etag.isascii() and self.etag.isprintable()):
+            raise MessageInvalidError(
+                "the etag is none that storage gives: leave it out, or copy it as it is", file=str(self.input)
+            )
+
     @property
     def is_of_folder(self) -> bool:
         """Whether the job is one for each file of a folder."""

@@ -34,7 +34,7 @@ class Target(Protocol):
         """Make it these blocks: see Output.commit."""
         ...
 
-    def remove(self) -> None:
+    def remove(self, look: Callable[[], None] | None = None) -> None:
         """Delete what was there before: see Output.remove."""
         ...
 
@@ -108,10 +108,16 @@ class Output:
                 look()
                 raise
 
-    def remove(self) -> None:
-        """Delete what a run of another version of the input left here: this one has nothing to put in its place."""
+    def remove(self, look: Callable[[], None] | None = None) -> None:
+        """Delete what a run of another version of the input left here: this one has nothing to put in its place.
+
+        With `look`, which is called as in `commit`, also what another run of the same version has: this one has
+        succeeded, and has nothing here.
+        """
         etag = self._run.input.etag if self._run.input else None
-        while (current := self._look()) and current.metadata.get(INPUT_KEY) != etag:
+        while (current := self._look()) and (look or current.metadata.get(INPUT_KEY) != etag):
+            if look:
+                look()
             check_current(self.blobs, self._run)
             try:
                 self.blobs.delete(self.path, if_match=current.etag)

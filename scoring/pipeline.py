@@ -125,7 +125,8 @@ def conclude(
             check_current(services.blobs, run)
     except RunEndedError:
         receipt = services.receipts.get(run.id)
-        withdraw(receipt, run, services)
+        if receipt.is_final:  # or else somebody may be trying it again, and what is up be theirs
+            withdraw(receipt, run, services)
         log.info(line("run_known", **names(run), status=receipt.status))
         return receipt
     except DropscoreError as fault:
@@ -143,7 +144,7 @@ def conclude(
         rejects=rejected.path if tally.rejected and (error is None or error.code == "threshold_exceeded") else None,
         dialect=dialect,
     )
-    receipt = end_run(receipt, run, services)
+    receipt = end_run(receipt, run, services, watch.known)
     log.log(logging.WARNING if receipt.status == "failed" else logging.INFO, _ended(run, receipt))
     return receipt
 
@@ -263,6 +264,8 @@ def open_work(
 ) -> Work:
     """Open a run's model, and return what a codec needs to score its file."""
     source, version = check_run(run, services)
+    if source.size == 0:  # it is refused without the read that would find another version
+        check_current(services.blobs, run)
     settings = services.settings
     with tally.stage("open"):
         model = services.models.load(version)
@@ -337,7 +340,7 @@ def _commit(result: Scored, scored: Target, rejected: Target, run: Run, watch: W
     if result.rejected_blocks:
         rejected.commit(result.rejected_blocks, watch.look)
     else:
-        rejected.remove()
+        rejected.remove(watch.look)
     if not run.job.options.allows(tally.rejected, tally.read):
         worst = ", ".join(f"{code}: {count:,}" for code, count in tally.codes.most_common())
         raise ThresholdExceededError(

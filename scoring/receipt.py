@@ -252,10 +252,12 @@ class Receipts:
             return receipt
         raise RunNotFoundError(f"run {run_id!r} has no receipt: it is waiting or under way")
 
-    def record(self, receipt: Receipt) -> Receipt:
+    def record(self, receipt: Receipt, over: str | None = ANY_ETAG) -> Receipt:
         """Write a receipt, unless the run has a final one, and return the one that counts.
 
-        Safe to do twice, as after a write whose answer was lost: the second time finds what the first has written.
+        One that is not final is replaced by one that is: any, or only that with the ETag `over`, where somebody
+        else may have taken back what this one names (see `stir`). Safe to do twice, as after a write whose answer
+        was lost: the second time finds what the first has written.
         """
         data, path = receipt.to_json().encode(), self._path(receipt.run_id)
         while True:
@@ -267,14 +269,31 @@ class Receipts:
                     continue  # it was there, and was deleted by hand
             if found is None:
                 return self._ended(receipt)
-            if found.receipt.is_final or not receipt.is_final:
+            if found.receipt.is_final or not receipt.is_final or over not in (ANY_ETAG, found.etag):
                 return self.enlist(found.receipt)
             # The job was given up and has ended after all; if somebody else says so first, that is as good.
             try:
                 self.blobs.write(path, data, if_match=found.etag, content_type=_JSON)
             except (BlobNotFoundError, ConditionFailedError):
                 continue
+            EndedRuns(self.blobs, self.container).remove(found.receipt.summary)
             return self._ended(receipt)
+
+    def stir(self, receipt: Receipt) -> bool:
+        """Change the ETag of a receipt that is not final, for who is about to replace it; False if it is final."""
+        while (found := self.look(receipt.run_id)) and not found.receipt.is_final:
+            data = found.receipt.to_json().encode()
+            try:
+                self.blobs.write(self._path(receipt.run_id), data, if_match=found.etag, content_type=_JSON)
+            except (BlobNotFoundError, ConditionFailedError):
+                continue
+            return True
+        return False
+
+    def enlist(self, receipt: Receipt) -> Receipt:
+        """Put a receipt that is written on the list of runs that have ended, and return it; safe to do twice."""
+        EndedRuns(self.blobs, self.container).add(receipt.summary)
+        return receipt
 
     def _ended(self, receipt: Receipt) -> Receipt:
         tell(
@@ -294,11 +313,6 @@ class Receipts:
             )
         )
         return self.enlist(receipt)
-
-    def enlist(self, receipt: Receipt) -> Receipt:
-        """Put a receipt that is written on the list of runs that have ended, and return it; safe to do twice."""
-        EndedRuns(self.blobs, self.container).add(receipt.summary)
-        return receipt
 
     def _path(self, run_id: str) -> BlobPath:
         return BlobPath(self.container, f"{run_id}/receipt.json")

@@ -34,7 +34,7 @@ def sweep(services: Services, now: datetime | None = None) -> int:
     such fault is raised at the end, so that the host's log shows it. The next sweep tries again.
     """
     now = now or datetime.now(UTC)
-    faults: list[DropscoreError] = []
+    faults: list[Exception] = []
     silent = 0
     entries = chain(
         ((_look_after, blob) for blob in services.open_runs.list()),
@@ -43,8 +43,10 @@ def sweep(services: Services, now: datetime | None = None) -> int:
     for look_after, blob in entries:
         try:
             silent += look_after(blob, now, services)
-        except DropscoreError as fault:
-            log.warning(line("sweep_failed", entry=blob.path.name, error=fault.code, message=fault.message))
+        except Exception as fault:  # whatever it is, it is of this run alone
+            code = fault.code if isinstance(fault, DropscoreError) else type(fault).__name__
+            message = fault.message if isinstance(fault, DropscoreError) else None
+            log.warning(line("sweep_failed", entry=blob.path.name, error=code, message=message))
             faults.append(fault)
     if faults:
         raise faults[0]
@@ -90,7 +92,7 @@ def _look_after_rows(blob: Blob, now: datetime, services: Services) -> bool:
 def _send_again(entry: OpenRun, services: Services) -> None:
     run = entry.run
     if run.input is None:  # there is nothing to score; and if there is by now, its job would be another run
-        score_run(Entered(run, None), services)
+        score_run(Entered(run, services.receipts.look(run.id)), services)
         return
     if resume(run.id, services):  # in splits: those that are not scored yet get their messages again
         return

@@ -26,7 +26,7 @@ class Watch:
         size = run.input.size if run.input else 0
         self._run = run
         self._receipts = services.receipts
-        self._known = known
+        self.known = known
         self._looks = Pace(size, LOOK_SECONDS, clock)
         self._signs = Pace(size, SIGN_SECONDS, clock)
 
@@ -39,5 +39,5 @@ class Watch:
 
     def look(self) -> None:
         """Raise RunEndedError if the run has a receipt that it did not have when it began."""
-        if self._receipts.look(self._run.id, self._known):
+        if self._receipts.look(self._run.id, self.known):
             raise RunEndedError("the run was ended while it was under way", file=str(self._run.job.input))

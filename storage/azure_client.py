@@ -50,6 +50,11 @@ _MEANINGS: Mapping[str, tuple[type[StorageError | NameInvalidError], str]] = {
         BlocksMissingError,
         "another writer's blocks, with ids of another length, are staged there: stage again when they are gone",
     ),
+    "BlockCountExceedsLimit": (
+        StorageUnavailableError,
+        "100,000 staged blocks of others are there: write a blob of that name, and delete it, to be rid of them",
+    ),
+    "BlobArchived": (StorageDeniedError, "it is in the archive tier: rehydrate it first"),
     "LeaseIdMissing": (StorageUnavailableError, "another client holds a lease on it: try again when it has ended"),
     "ContainerBeingDeleted": (StorageUnavailableError, "its container is being deleted: try again in a minute"),
     "QueueBeingDeleted": (StorageUnavailableError, "it is being deleted: try again in a minute"),
@@ -231,7 +236,9 @@ def _translate(exc: AzureError, subject: str) -> StorageError | NameInvalidError
 
 
 def _by_status(exc: AzureError, status: int | None) -> tuple[type[StorageError | NameInvalidError] | None, str]:
-    denied = isinstance(exc, ClientAuthenticationError) or status in {401, 403}
+    # The SDK's word for a key that is none; blobs and queues each have a private class for it.
+    denied = status in {401, 403} or type(exc).__name__ == "AzureSigningError"
+    tokenless = isinstance(exc, ClientAuthenticationError)  # and not denied: storage was not even asked
     unreached = isinstance(exc, ServiceRequestError)
     # an error without a status, or with a good one, is a body that broke off
     broken = status is None or 200 <= status < 300 or isinstance(exc, ServiceResponseError | IncompleteReadError)
@@ -240,6 +247,7 @@ def _by_status(exc: AzureError, status: int | None) -> tuple[type[StorageError |
         (denied, StorageDeniedError, "access refused: check the key or SAS, or the identity's role assignments"),
         (status == 404, BlobNotFoundError, "it does not exist"),
         (status == 412, ConditionFailedError, "it has changed, or is not there any more"),
+        (tokenless, StorageUnavailableError, "there was no token to be had: check the identity, or try again"),
         (unreached, StorageUnavailableError, "the storage service cannot be reached: check network and settings"),
         (broken, StorageUnavailableError, "the connection broke before the whole answer was there: try again"),
         (busy, StorageUnavailableError, "the storage service throttles or fails: try again later"),

@@ -29,6 +29,7 @@ class TextResult:
         ColumnTypeError for a kept column that CSV has no text for, OptionsInvalidError for a file without quotes.
         """
         check_has_text(kept, work.file)
+        self._file = work.file
         self._output = work.scored
         self._dialect = _dialect(work.options.csv)
         self._wrap = Wrapping(work.file, encoding=self._dialect.encoding).wrap
@@ -36,6 +37,7 @@ class TextResult:
         self._own_end, self._end = first + blocks * OWN_BLOCKS // MOST_BLOCKS, first + blocks
         self._numbers, self._late = count(first), count(self._own_end)
         self._waiting: list[pa.Buffer] = []
+        self._waiting_bytes = 0
         header = join_fields([*(field.name for field in kept), *names], self._line_end, self._dialect)
         begins = self._dialect.header and not (work.split and work.split.start)
         self._blocks = [self._output.stage(0, self._wrap(header))] if begins else []
@@ -64,7 +66,8 @@ class TextResult:
             self._blocks.append(encoded)
         elif encoded is not None:
             self._waiting.append(encoded)
-            if sum(text.size for text in self._waiting) >= BLOCK_BYTES:
+            self._waiting_bytes += encoded.size
+            if self._waiting_bytes >= BLOCK_BYTES:
                 self._flush()
 
     def finish(self) -> list[str]:
@@ -75,9 +78,14 @@ class TextResult:
     def _flush(self) -> None:
         if self._waiting:
             if (number := next(self._late)) >= self._end:
-                raise ValueError(f"a CSV result has at most {MOST_BLOCKS} blocks: let it be Parquet")
+                raise OptionsInvalidError(
+                    f"the CSV result would have more than the {MOST_BLOCKS:,} blocks that a blob may have: leave "
+                    "out output_format, so that it is Parquet, or keep fewer columns",
+                    file=self._file,
+                )
             self._blocks.append(self._output.stage(number, self._wrap(b"".join(self._waiting))))
             self._waiting.clear()
+            self._waiting_bytes = 0
 
 
 def _dialect(options: CsvOptions) -> Dialect:

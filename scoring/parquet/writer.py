@@ -18,17 +18,19 @@ class HeldRows:
 
     def __init__(self) -> None:
         self._batches: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0  # counted as they come: there may be a batch for each row
 
     def add(self, batch: pa.RecordBatch) -> bool:
         """Hold rows, and say whether there are enough for a row group."""
         if len(batch):
             self._batches.append(batch)
-        rows, size = sum(len(each) for each in self._batches), sum(each.nbytes for each in self._batches)
-        return rows >= GROUP_ROWS or size >= GROUP_BYTES
+            self._rows += len(batch)
+            self._bytes += batch.nbytes
+        return self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES
 
     def take(self) -> list[pa.RecordBatch]:
         """Return what is held, and hold it no longer."""
-        taken, self._batches = self._batches, []
+        taken, self._batches, self._rows, self._bytes = self._batches, [], 0, 0
         return taken
 
 

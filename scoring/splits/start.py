@@ -49,14 +49,22 @@ def _take_job(job: Job, services: Services) -> Receipt | None:
         except DropscoreError as fault:
             outputs, watch = outputs_of(run, services), watch_of(entered, services)
             receipt = conclude(run, services, *outputs, failing(fault), watch=watch, started=started, tally=tally)
-            if receipt.status == "superseded" and job.etag and entered.is_of_current:
-                # What the job was first sent for is a version that nobody else may name.
-                services.queues.send(services.settings.jobs_queue, run.job.for_current.to_json())
-            return receipt
+            return _with_newer(receipt, job, entered, services)
         if plan:
             return _send_out(plan, entered, services)
     services.receipts.announce(run)
-    return score_run(entered, services, quiet, started=started, tally=tally)
+    receipt = score_run(entered, services, quiet, started=started, tally=tally)
+    return _with_newer(receipt, job, entered, services)
+
+
+def _with_newer(receipt: Receipt, job: Job, entered: Entered, services: Services) -> Receipt:
+    """Queue the job of a superseded run anew if it was first sent for whichever version is current.
+
+    That is one which nobody else may name. Where this delivery names none either, it is begun anew by who called.
+    """
+    if receipt.status == "superseded" and job.etag and entered.is_of_current:
+        services.queues.send(services.settings.jobs_queue, entered.run.job.for_current.to_json())
+    return receipt
 
 
 def _send_out(plan: Plan, entered: Entered, services: Services) -> Receipt | None:

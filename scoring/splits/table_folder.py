@@ -8,7 +8,7 @@ results do, and each of its blobs is changed only where it is still what it was 
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from errors import BlobNotFoundError, BlocksMissingError, ConditionFailedError
 from scoring.job import Run
@@ -49,19 +49,26 @@ class TableFolder:
         if not self._give_up(look):
             return
         _remove(self._blobs, self.path, self._run, RUN_KEY)  # an older run's single file
-        written = {name: self._output(name).commit(blocks, look) for name, blocks in parts.items()}
-        for blob in list(self._files()):
-            name = blob.path.name.rpartition("/")[2]
-            if name not in parts and name != SUCCESS:
-                _remove(self._blobs, blob.path, self._run, PART_KEY)
-        there = {blob.path.name.rpartition("/")[2]: blob.etag for blob in self._files()}
-        if any(there.get(name) != etag for name, etag in written.items()):
-            raise self._mixed()
-        self._complete()
+        written: dict[str, str] = {}
+        for name, blocks in parts.items():
+            written[name] = self._output(name).commit(blocks, look)
+            # Once more: who had looked at all parts before this one was there may have put it up since.
+            if len(written) == 1 and not self._give_up(look):
+                return
+        for name in self._parts().keys() - parts.keys():
+            _remove(self._blobs, self._path(name), self._run, PART_KEY)
+        while self._is_whole(written):
+            if not self._give_up(look) or self._complete(written):
+                return
+        check_current(self._blobs, self._run)
+        raise BlocksMissingError(
+            f"{self.path}: another run of the same input is writing here: stage all blocks again",
+            file=str(self.path),
+        )
 
-    def remove(self) -> None:
-        """Delete what runs of other versions of the input left here: this one has nothing to put in its place."""
-        SingleTable(self._blobs, self.path, self._run, CONTENT_TYPE).remove()
+    def remove(self, look: Callable[[], None] | None = None) -> None:
+        """Delete what other runs left here: see Output.remove."""
+        SingleTable(self._blobs, self.path, self._run, CONTENT_TYPE).remove(look)
 
     def _give_up(self, look: Callable[[], None]) -> bool:
         """Take `_SUCCESS` away from what was here before; False where this very run's is."""
@@ -78,24 +85,30 @@ class TableFolder:
             except (BlobNotFoundError, ConditionFailedError):
                 continue  # somebody was faster: look again at whose folder it is
 
-    def _complete(self) -> None:
-        metadata = owner(self._run) | {PART_KEY: SUCCESS}
+    def _complete(self, written: Mapping[str, str]) -> bool:
+        """Put up `_SUCCESS`; False where there is one, maybe this run's, or had better be none."""
+        path, metadata = self._path(SUCCESS), owner(self._run) | {PART_KEY: SUCCESS}
         try:
-            self._blobs.write(self._path(SUCCESS), b"", if_none_match=ANY_ETAG, metadata=metadata)
+            etag = self._blobs.write(path, b"", if_none_match=ANY_ETAG, metadata=metadata)
         except ConditionFailedError:
-            current = _stat(self._blobs, self._path(SUCCESS))
-            if current is None or current.metadata.get(RUN_KEY) != self._run.id:
-                check_current(self._blobs, self._run)
-                raise self._mixed() from None
+            return False
+        if self._is_whole(written):
+            return True
+        # Another run has begun meanwhile, and may have looked for `_SUCCESS` just before it was there.
+        try:
+            self._blobs.delete(path, if_match=etag)
+        except (BlobNotFoundError, ConditionFailedError):
+            return True  # it has found it, and taken it away: till then the folder was whole
+        return False
 
-    def _mixed(self) -> BlocksMissingError:
-        return BlocksMissingError(
-            f"{self.path}: another run of the same input is writing here: stage all blocks again",
-            file=str(self.path),
-        )
+    def _is_whole(self, written: Mapping[str, str]) -> bool:
+        """Say whether the parts that are there are these, by their ETags, and no others."""
+        return self._parts() == written
 
-    def _files(self) -> Iterator[Blob]:
-        return _files(self._blobs, self.path)
+    def _parts(self) -> dict[str, str]:
+        """Return the ETags of all parts, whoever wrote them, by name."""
+        files = {blob.path.name.rpartition("/")[2]: blob for blob in _files(self._blobs, self.path)}
+        return {name: blob.etag for name, blob in files.items() if PART_KEY in blob.metadata and name != SUCCESS}
 
     def _output(self, name: str) -> Output:
         return Output(self._blobs, self._path(name), self._run, CONTENT_TYPE, {PART_KEY: name})
@@ -109,13 +122,13 @@ class SingleTable(Output):
 
     def commit(self, block_ids: Sequence[str], look: Callable[[], None]) -> str:
         """Take the folder away and make the file these blocks: see Output.commit."""
-        _remove_folder(self.blobs, self.path, self._run, look=look)
+        _remove_folder(self.blobs, self.path, self._run, look)
         return super().commit(block_ids, look)
 
-    def remove(self) -> None:
-        """Delete what runs of other versions of the input left here, of either kind: see Output.remove."""
-        _remove_folder(self.blobs, self.path, self._run, keep_same_input=True)
-        super().remove()
+    def remove(self, look: Callable[[], None] | None = None) -> None:
+        """Delete what other runs left here, of either kind: see Output.remove."""
+        _remove_folder(self.blobs, self.path, self._run, look)
+        super().remove(look)
 
 
 def part_name(split: int) -> str:
@@ -130,33 +143,22 @@ def is_part(name: str) -> bool:
 
 def parts_of(blobs: BlobStore, path: BlobPath, run_id: str) -> list[Blob]:
     """Return the files of the folder that this run has completed, in order; none where there is no such folder."""
-    own = [blob for blob in _files(blobs, path, metadata=True) if blob.metadata.get(RUN_KEY) == run_id]
+    own = [blob for blob in _files(blobs, path) if blob.metadata.get(RUN_KEY) == run_id]
     parts = [blob for blob in own if blob.metadata.get(PART_KEY) != SUCCESS]
     return parts if len(parts) < len(own) else []
 
 
-def _remove_folder(
-    blobs: BlobStore,
-    path: BlobPath,
-    run: Run,
-    *,
-    look: Callable[[], None] | None = None,
-    keep_same_input: bool = False,
-) -> None:
+def _remove_folder(blobs: BlobStore, path: BlobPath, run: Run, look: Callable[[], None] | None) -> None:
+    """Delete what other runs left in the folder at `path`; without `look`, those of other versions of the input."""
     for blob in list(_files(blobs, path)):  # by name, and so `_SUCCESS` before the parts
         if look:
             look()
-        _remove(blobs, blob.path, run, PART_KEY, keep_same_input=keep_same_input)
+        _remove(blobs, blob.path, run, PART_KEY, keep_same_input=look is None)
 
 
-def take_back(blobs: BlobStore, path: BlobPath, run: Run) -> None:
-    """Delete what `run` itself has put into the folder at `path`."""
-    for blob in list(_files(blobs, path)):
-        while (current := _stat(blobs, blob.path)) and current.metadata.get(RUN_KEY) == run.id:
-            try:
-                blobs.delete(current.path, if_match=current.etag)
-            except (BlobNotFoundError, ConditionFailedError):
-                continue  # somebody has replaced it: look again at whose it is
+def left_by(run: Run, path: BlobPath, blobs: BlobStore) -> Iterator[BlobPath]:
+    """Yield what `run` itself has put into the folder at `path`, `_SUCCESS` first."""
+    return (blob.path for blob in _files(blobs, path) if blob.metadata.get(RUN_KEY) == run.id)
 
 
 def _remove(blobs: BlobStore, path: BlobPath, run: Run, key: str, *, keep_same_input: bool = False) -> None:
@@ -172,10 +174,10 @@ def _remove(blobs: BlobStore, path: BlobPath, run: Run, key: str, *, keep_same_i
             continue  # somebody was faster: look again at what is there
 
 
-def _files(blobs: BlobStore, path: BlobPath, *, metadata: bool = False) -> Iterator[Blob]:
+def _files(blobs: BlobStore, path: BlobPath) -> Iterator[Blob]:
     """Yield what may be a folder's own: `_SUCCESS` and parts."""
     prefix = f"{path.name}/"
-    for blob in blobs.list(path.container, prefix, metadata=metadata):
+    for blob in blobs.list(path.container, prefix, metadata=True):
         name = blob.path.name.removeprefix(prefix)
         if name == SUCCESS or _PART.fullmatch(name):
             yield blob

@@ -101,6 +101,27 @@ def replace_input(services, data: bytes) -> None:
     services.blobs.write(INPUT, data)
 
 
+def test_a_job_whose_input_is_replaced_again_and_again_is_queued_once_more(fleets) -> None:
+    """One delivery does not go on for ever, and drops nothing either: the newest version has no other job."""
+    fleet = fleets()
+    job = replace(fleet.drop("a.csv", GOOD), etag=None)
+    path = BlobPath("scored", "churn/a.csv")
+
+    class Restless:
+        def __getattr__(self, name: str):
+            return getattr(fleet.services.blobs, name)
+
+        def stage_block(self, *arguments) -> None:
+            fleet.services.blobs.write(INPUT, GOOD)
+            fleet.services.blobs.stage_block(*arguments)
+
+    receipt = accept_message(job.to_json(), replace(fleet.services, blobs=Restless()))
+    assert receipt.status == "superseded"
+    [body] = fleet.services.queues.sent("scoring-jobs")
+    assert accept_message(body, fleet.services).status == "succeeded"
+    assert fleet.services.blobs.stat(path).size > len(GOOD)
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -55,6 +55,15 @@ def test_an_etag_may_come_in_quotes() -> None:
     assert Job.from_json(json.dumps(message)).etag == "0x8DC"
 
 
+@pytest.mark.parametrize("etag", ["0x8DC\n", "0x8DC\u20ac", "\ud800", "\x7f"])
+def test_an_etag_is_one_that_a_header_can_carry(etag: str) -> None:
+    """Storage gives no others, and no retry would get one to it."""
+    with pytest.raises(MessageInvalidError, match="etag"):
+        Job.from_json(json.dumps({"input": "incoming/churn/a.csv", "etag": etag}))
+    with pytest.raises(MessageInvalidError, match="etag"):
+        Job.for_dropped(BlobPath("incoming", "churn/a.csv"), etag)
+
+
 def test_a_job_survives_its_message() -> None:
     """What goes onto the queue comes off it the same."""
     options = Options(("id", "age"), "csv", 3, CsvOptions(";", "'", header=False))

@@ -285,6 +285,15 @@ def test_slices_and_row_groups_do_not_show_in_text(drop, parquet, monkeypatch) -
     assert np.abs(rows["probability_leave"].to_numpy() - again["probability_leave"].to_numpy()).max() < 1e-15
 
 
+def test_a_text_of_more_blocks_than_a_blob_has_is_refused(drop, parquet, monkeypatch) -> None:
+    """No retry would make it fewer, so the run fails at once and says what to do."""
+    for name, most in (("MOST_BLOCKS", 5), ("OWN_BLOCKS", 2), ("BLOCK_BYTES", 1)):
+        monkeypatch.setattr(scoring.parquet.text_result, name, most)
+    receipt = drop("a.parquet", parquet(make_sample(3000), row_group_size=300), output_format="csv")
+    assert receipt.error
+    assert (receipt.status, receipt.error["code"]) == ("failed", "options_invalid")
+
+
 @pytest.mark.parametrize(("name", "other"), [("a.csv", "parquet"), ("a.parquet", "csv")])
 def test_both_formats_have_results_of_their_own(drop, parquet, name: str, other: str) -> None:
     """The result in the other format has the format behind its name, so it never takes another input's place."""

@@ -275,3 +275,25 @@ def test_a_failed_receipt_has_no_rates(drop) -> None:
     assert receipt.rates == {"rows_per_second": None, "bytes_per_second": None}
     assert receipt.rows == {"read": 0, "scored": 0, "rejected": 0}
     assert "open" in receipt.stages["cpu"]
+
+
+def test_a_version_that_was_replaced_by_an_empty_file_is_superseded(services) -> None:
+    """An empty file is refused without a read, and a read is what finds another version."""
+    services.blobs.write(INPUT, GOOD)
+    etag = services.blobs.stat(INPUT).etag
+    services.blobs.write(INPUT, b"")
+    assert run_job(Job.for_dropped(INPUT, etag), services).status == "superseded"
+    receipt = run_job(Job.for_dropped(INPUT), services)
+    assert receipt.error
+    assert receipt.error["code"] == "file_empty"
+
+
+def test_a_run_without_rejects_leaves_none_of_another_run(drop, services) -> None:
+    """Of the same version of the input, scored once more otherwise, result and rejects are of one run."""
+    data = b"id;age;visits;member;plan\n1;20,5;3;true;basic\n2;30;4;true;pro\n"
+    first = drop("a.csv", data, error_threshold=-1)
+    assert first.rows == {"read": 2, "scored": 1, "rejected": 1}
+    options = Options.from_dict({"csv": {"decimal": ","}})
+    second = run_job(replace(Job.for_dropped(INPUT), options=options), services)
+    assert (second.rows["scored"], second.rejects) == (2, None)
+    assert list(services.blobs.list("rejected")) == []

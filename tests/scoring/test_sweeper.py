@@ -62,6 +62,22 @@ def test_a_run_whose_message_was_lost_is_sent_again(services) -> None:
     assert sweep(services, later(600)) == 0
 
 
+def test_an_input_replaced_while_a_job_that_was_swept_waits(services) -> None:
+    """What the job was sent for, whichever version is current, is scored all the same: nobody else names it."""
+    die(services)
+    sweep(services, later(16))
+    [body] = messages(services)
+    services.blobs.write(INPUT, GOOD + b"4,1,1,true,pro\n")
+    receipt = accept_message(body, services)
+    assert receipt
+    assert receipt.status == "superseded"
+    [body] = messages(services)
+    receipt = accept_message(body, services)
+    assert receipt
+    assert (receipt.status, receipt.rows["read"]) == ("succeeded", 4)
+    assert (open_entries(services), messages(services)) == ([], [])
+
+
 def test_a_run_that_shows_signs_of_life_is_left_alone(services) -> None:
     """A long run that says now and then how far it is counts as alive, however long ago it began."""
     run_id = die(services)
@@ -98,6 +114,29 @@ def test_a_run_that_died_behind_its_receipt_is_finished(services) -> None:
     assert sweep(services, later(16)) == 1
     assert [json.loads(body)["id"] for body in messages(services, "scoring-events")] == [receipt.run_id]
     assert (open_entries(services), messages(services)) == ([], [])
+
+
+def test_a_fault_that_nobody_foresaw_stops_no_other_run(services) -> None:
+    """What breaks at one run, whatever it is, is raised once the others have been looked after."""
+    die(services)
+    other = BlobPath("incoming", "churn/b.csv")
+    services.blobs.write(other, GOOD)
+    services.open_runs.open(begin(replace(JOB, input=other), services))
+    first, second = (services.open_runs.read(blob).run for blob in services.open_runs.list())
+
+    class Breaking:
+        def __getattr__(self, name: str):
+            return getattr(services.blobs, name)
+
+        def list(self, container: str, prefix: str = "", **options):
+            if prefix == f"{first.id}/":
+                raise ZeroDivisionError
+            return services.blobs.list(container, prefix, **options)
+
+    with pytest.raises(ZeroDivisionError):
+        sweep(replace(services, blobs=Breaking()), later(16))
+    [body] = messages(services)
+    assert json.loads(body)["input"] == str(second.job.input)
 
 
 def test_a_run_without_an_input_is_ended_at_once(services) -> None:

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from azure.core.exceptions import HttpResponseError
-from azure.identity import DefaultAzureCredential
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 
 from errors import (
     BlobNotFoundError,
@@ -27,7 +27,7 @@ from errors import (
 from settings import Connection, Settings
 from storage import BlobPath, QueueMessage, StagedWriter, Storage, open_storage
 from storage.azure import AzureBlobStore, AzureQueueStore
-from storage.azure_client import RetryOptions, find_endpoint
+from storage.azure_client import RetryOptions, find_endpoint, translated
 
 ROOT = Path(__file__).parents[2]
 KEY = "c2VjcmV0LWtleQ=="  # base64 of "secret-key"
@@ -152,6 +152,8 @@ FAILURES = [
     pytest.param(status(412, "ConditionNotMet"), ConditionFailedError, 1, id="412"),
     pytest.param(status(412, "LeaseIdMissing"), StorageUnavailableError, 1, id="leased"),
     pytest.param(reset, StorageUnavailableError, 3, id="reset"),
+    pytest.param(status(409, "BlockCountExceedsLimit"), StorageUnavailableError, 1, id="blocks"),
+    pytest.param(status(409, "BlobArchived"), StorageDeniedError, 1, id="archived"),
 ]
 
 
@@ -310,6 +312,13 @@ def test_managed_identity() -> None:
     endpoint = find_endpoint(Connection("Id", account_name="y"), "queue")
     assert endpoint.url == "https://y.queue.core.windows.net"
     endpoint.credential.close()
+
+
+@pytest.mark.parametrize("kind", [CredentialUnavailableError, ClientAuthenticationError])
+def test_a_token_that_is_not_to_be_had_is_a_passing_fault(kind: type[Exception]) -> None:
+    """Storage has refused nothing: a run must not end for good because the place of tokens was out of reach."""
+    with pytest.raises(StorageUnavailableError, match="identity"), translated(str(PATH)):
+        raise kind("ManagedIdentityCredential: no response from the IMDS endpoint")
 
 
 def test_managed_identity_needs_https() -> None:
