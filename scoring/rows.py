@@ -123,6 +123,13 @@ def _array(given: Sequence[Any], column: Column, rejects: Rejects) -> pa.Array:
             if not (cell.is_integer() or math.isnan(cell)):
                 rejects.add(index, type_fault(column))
             cells[index] = int(cell) if cell.is_integer() else None
+        elif type(cell) is int and column.type in (ColumnType.FLOAT, ColumnType.DOUBLE):
+            # Rounded, as in files: JavaScript writes 1e20 as 100000000000000000000.
+            try:
+                cells[index] = float(cell)
+            except OverflowError:
+                rejects.add(index, type_fault(column))
+                cells[index] = None
     kind = pa.string() if column.type is ColumnType.DATETIME else column.type.arrow  # texts are read by `conform`
     try:
         return from_cells(cells, kind)

@@ -54,6 +54,12 @@ def test_whole_numbers_may_be_written_as_floats(model) -> None:
     assert score_rows([ROW | {"visits": 3.0}], model) == score_rows([ROW], model)
 
 
+@pytest.mark.parametrize("whole", [2**53 + 1, 10**20, -(10**300)])
+def test_whole_numbers_are_rounded_where_the_model_takes_floating_point(model, whole: int) -> None:
+    """As they are in files: JSON's writers differ in where they begin to write an exponent."""
+    assert score_rows([ROW | {"age": whole}], model) == score_rows([ROW | {"age": float(whole)}], model)
+
+
 def test_a_column_in_no_row_is_the_callers_mistake(model) -> None:
     """A column that no row has is one clear error, not one a row."""
     with pytest.raises(ColumnMissingError, match="'plan'"):
