@@ -20,6 +20,8 @@ from model_store.signature import ColumnType, Signature
 
 MANIFEST = "dropscore.json"
 MLMODEL = "MLmodel"
+EXAMPLE = "input_example.json"
+"""A few rows of the sample, as MLflow's dataframe_split."""
 GRAPH = "model.onnx"
 FAST_GRAPH = "fast.onnx"
 """The same with codes for strings: it serves where a package has it (model_store.convert.codes)."""
@@ -52,6 +54,11 @@ class FileEntry:
         """Measure the file at `path`."""
         with path.open("rb") as file:
             return cls(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> "FileEntry":
+        """Measure a small file at hand."""
+        return cls(hashlib.sha256(data).hexdigest(), len(data))
 
 
 FAST_EQUAL = "equal"
@@ -156,7 +163,7 @@ class PackageInfo:
         """Read dropscore.json and MLmodel; PackageInvalidError if they are damaged, unsafe or too new."""
         entries = read_manifest(manifest)
         files = read_files(entries)
-        if FileEntry(hashlib.sha256(mlmodel).hexdigest(), len(mlmodel)) != files[MLMODEL]:
+        if FileEntry.of_bytes(mlmodel) != files[MLMODEL]:
             raise PackageInvalidError(f"{MLMODEL} is not the file that was packed: fetch the package again")
         try:
             parity = entries["parity"]

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from errors import (
     BlobNotFoundError,
@@ -26,6 +27,7 @@ from errors import (
 )
 from model_store.aliases import Aliases, AliasTable
 from model_store.packages import (
+    EXAMPLE,
     MANIFEST,
     MLMODEL,
     FileEntry,
@@ -237,6 +239,22 @@ class Registry:
         except BlobNotFoundError as error:
             raise self._not_whole(version, error) from error
         return PackageInfo.parse(manifest, mlmodel)
+
+    def example(self, version: ModelVersion, info: PackageInfo) -> list[dict[str, Any]]:
+        """Return the rows of a version's input example, as `describe`d; none where its package has no such thing.
+
+        ModelNotFoundError if the version is not there, PackageInvalidError if that is not what was registered.
+        """
+        if (entry := info.files.get(EXAMPLE)) is None:
+            return []
+        try:
+            data = self._shelf.small(path := self._shelf.path(version.name, version.version, EXAMPLE))
+        except BlobNotFoundError as error:
+            raise self._not_whole(version, error) from error
+        if FileEntry.of_bytes(data) != entry:
+            raise PackageInvalidError(f"{path} is not the file that was registered")
+        table = json.loads(data)
+        return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
     def stored(self, name: str, number: int) -> dict[str, int]:
         """Return the bytes of each file that lies where a version is, its writer's claim left out."""

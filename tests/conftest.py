@@ -21,8 +21,8 @@ from settings import Settings
 from tests.hand_model import HandModel, make_conversion
 from tests.split_runs import Fleet, memory_services
 
-# `make test-frameworks` and `make test-clients` run these, in environments of their own.
-collect_ignore = ["frameworks", "clients"]
+# `make test-frameworks`, `test-clients` and `test-pages` run these.
+collect_ignore = ["frameworks", "clients", "pages"]
 
 # Machines are shared and noisy: a slow example is no failure.
 hypothesis_settings.register_profile("house", deadline=None)

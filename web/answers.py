@@ -72,8 +72,12 @@ def answer_gone(_request: Request, _error: Exception) -> Response:
 def _answer_as(
     request: Request, error: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None
 ) -> Response:
-    first = request.scope["path"].split("/", 2)[1]
-    return answer(_FORMS.get(first, _ours)(error, status), status, headers)
+    return answer(form_of(request.scope["path"])(error, status), status, headers)
+
+
+def form_of(path: str) -> "Form":
+    """Return how errors are written below a path."""
+    return _FORMS.get(path.split("/", 2)[1], _ours)
 
 
 def _ours(error: Mapping[str, Any], _status: int) -> dict[str, Any]:
@@ -89,7 +93,10 @@ def _inference(error: Mapping[str, Any], _status: int) -> dict[str, Any]:
     return {"error": error["message"]}
 
 
-_FORMS: Mapping[str, Callable[[Mapping[str, Any], int], dict[str, Any]]] = {
+Form = Callable[[Mapping[str, Any], int], dict[str, Any]]
+"""Writes an error, given as our own form has it, and its status."""
+
+_FORMS: Mapping[str, Form] = {
     "invocations": _mlflow,
     "endpoints": _mlflow,
     "score": _mlflow,

@@ -15,15 +15,18 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from errors import DropscoreError
 from scoring.services import Services
 from settings import VERSION, Settings
 from telemetry import begin
-from web.answers import answer_bug, answer_error, answer_gone, answer_http
+from web.answers import answer, answer_bug, answer_error, answer_gone, answer_http
 from web.bodies import Limits
+from web.docs import docs_routes
 from web.files import file_routes
 from web.headers import Edge
 from web.inference_v2 import inference_routes
@@ -54,6 +57,11 @@ def create_app(services: Callable[[], Services], settings: Settings, check: Chec
     `check` says whether a request may have what it asks for; by itself, the API refuses nobody.
     """
     models, limits = Models(services, settings), Limits.of(settings)
+
+    async def health(_request: Request) -> Response:
+        """Say that the process answers; nothing else is asked."""
+        return answer({"status": "ok", "version": VERSION})
+
     app = Api(
         title="Dropscore",
         version=VERSION,
@@ -71,6 +79,8 @@ def create_app(services: Callable[[], Services], settings: Settings, check: Chec
             *run_routes(services, limits),
             *result_routes(services, settings),
             *registry_routes(models, limits),
+            *docs_routes(models, settings),
+            Route("/api/health", health),
         ],
         middleware=[Middleware(Guard, check=check)],
     )
@@ -78,12 +88,6 @@ def create_app(services: Callable[[], Services], settings: Settings, check: Chec
     app.add_exception_handler(HTTPException, answer_http)
     app.add_exception_handler(ClientDisconnect, answer_gone)
     app.add_exception_handler(Exception, answer_bug)
-
-    @app.get("/api/health")
-    def health() -> dict[str, str]:
-        """Say that the process answers; nothing else is asked."""
-        return {"status": "ok", "version": VERSION}
-
     return app
 
 
