@@ -5,8 +5,8 @@ PYTHON ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo start test fuzz test-faults test-frameworks test-clients test-load check models bench bench-http \
-	bench-quick wrk lock clean
+.PHONY: help setup demo start test fuzz test-faults test-frameworks test-clients test-load test-openapi test-pages check models \
+	bench bench-http bench-quick wrk lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -54,6 +54,17 @@ test-clients: setup ## Ask a real server with other people's clients, in an envi
 
 test-load: setup ## Press a real server hard, on this machine only, for about two minutes; prints a table
 	@$(BIN)/python -m tests.load
+
+CASES ?= 20000
+test-openapi: setup ## Send what the OpenAPI document allows, and what not: every answer must be as it says (CASES=20000)
+	@$(BIN)/python -m tests.conformance --cases $(CASES) --seed $(SEED)
+
+# Debian's and Ubuntu's package managers only; elsewhere install Chromium first.
+test-pages: setup ## Open the docs page in Chromium, without network; its pictures are saved in .pages
+	@command -v chromium chromium-browser google-chrome >/dev/null || { echo "Installing Chromium ..."; \
+		sudo=$$(test "$$(id -u)" = 0 || echo sudo); \
+		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+	@$(BIN)/python -m pytest tests/pages
 
 check: setup ## Lint, types, import contract
 	@$(BIN)/ruff check .
@@ -129,4 +140,7 @@ lock: setup ## Pin all requirements anew, with hashes
 clean: ## Remove what was installed, built or run here
 	rm -rf $(VENV) $(VENV)-frameworks $(VENV)-bench $(VENV)-mlserver node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache \
 		.ruff_cache .import_linter_cache .hypothesis .fuzz benchmarks/.work
+
+	rm -rf $(VENV) $(VENV)-frameworks $(VENV)-bench node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache \
+		.ruff_cache .import_linter_cache .hypothesis .fuzz .pages benchmarks/.work
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
