@@ -139,8 +139,5 @@ lock: setup ## Pin all requirements anew, with hashes
 
 clean: ## Remove what was installed, built or run here
 	rm -rf $(VENV) $(VENV)-frameworks $(VENV)-bench $(VENV)-mlserver node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache \
-		.ruff_cache .import_linter_cache .hypothesis .fuzz benchmarks/.work
-
-	rm -rf $(VENV) $(VENV)-frameworks $(VENV)-bench node_modules .azurite .demo .dropscore .devhost .pytest_cache .mypy_cache \
 		.ruff_cache .import_linter_cache .hypothesis .fuzz .pages benchmarks/.work
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
