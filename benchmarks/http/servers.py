@@ -23,6 +23,8 @@ from benchmarks.processes import ROOT
 CONNECTIONS = 16
 PATIENCE = 600
 """Seconds that a server may take to start."""
+REFUSED = 30
+"""Seconds that it may do so from when it first refuses a row."""
 LOG = WORK / "log.txt"
 SCRIPT = Path(__file__).with_name("wrk.lua")
 
@@ -118,7 +120,7 @@ def serving(name: str, model: str) -> Iterator[Server]:
 
 
 def wait_for(server: Server, process: "subprocess.Popen[bytes]") -> None:
-    """Return when the server answers a row; SystemExit if it ends, refuses it, or does not in ten minutes."""
+    """Return when the server answers a row; SystemExit if it ends, goes on refusing it, or does not in time."""
     until = time.monotonic() + PATIENCE
     system, said = server.system, b""
     while True:
@@ -126,8 +128,8 @@ def wait_for(server: Server, process: "subprocess.Popen[bytes]") -> None:
             status, said = post(server.port, server.path, system.body(rows()[0]), dict(system.headers or {}))
             if status == 200:
                 return
-            if status == 400:
-                break
+            if status == 400:  # MLServer says so while it starts, too
+                until = min(until, time.monotonic() + REFUSED)
         if process.poll() is not None or time.monotonic() > until:
             break
         time.sleep(0.1)

@@ -85,4 +85,5 @@ async def measure(model: str, calls: int) -> Numbers:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(measure(sys.argv[1], int(sys.argv[2])))))
+    loop = asyncio.new_event_loop()  # left open: the app waits on it for a shutdown that a worker never sends
+    print(json.dumps(loop.run_until_complete(measure(sys.argv[1], int(sys.argv[2])))))
