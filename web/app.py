@@ -37,6 +37,7 @@ from web.predict import predict_routes
 from web.registry import registry_routes
 from web.results import result_routes
 from web.runs import run_routes
+from web.turns import Turns
 
 
 class Api(FastAPI):
@@ -56,7 +57,7 @@ def create_app(services: Callable[[], Services], settings: Settings, check: Chec
 
     `check` says whether a request may have what it asks for; by itself, the API refuses nobody.
     """
-    models, limits = Models(services, settings), Limits.of(settings)
+    models, limits, turns = Models(services, settings), Limits.of(settings), Turns()
 
     async def health(_request: Request) -> Response:
         """Say that the process answers; nothing else is asked."""
@@ -72,9 +73,9 @@ def create_app(services: Callable[[], Services], settings: Settings, check: Chec
         redirect_slashes=False,  # a client would follow to the address that a proxy in between talks to
         # Plain routes: FastAPI's own take a row's bytes apart in ways that nobody here needs.
         routes=[
-            *predict_routes(models, limits),
-            *mlflow_routes(models, limits),
-            *inference_routes(models, limits),
+            *predict_routes(models, limits, turns),
+            *mlflow_routes(models, limits, turns),
+            *inference_routes(models, limits, turns),
             *file_routes(services, settings),
             *run_routes(services, limits),
             *result_routes(services, settings),

@@ -3,10 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from errors import BodyTimeoutError, FormatUnsupportedError, RecordTooLargeError
 from settings import Settings
+from web.memory import freed
 
 CSV = "text/csv"
 JSON = "application/json"
@@ -70,7 +71,11 @@ async def read_body(request: Request, limits: Limits) -> bytes:
                     raise limits.too_large()
                 parts.append(part)
     except TimeoutError:
+        freed.add(size)
         raise BodyTimeoutError(f"the body was not here after {limits.seconds} s") from None
+    except (RecordTooLargeError, ClientDisconnect):
+        freed.add(size)
+        raise
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,12 +17,13 @@ from web.binary_tensors import EXTENSION, HEADER, SIZE, split_body
 from web.bodies import Limits, read_body
 from web.models import Models, told
 from web.tensors import Tensor, check_parameters, describe, to_tensor
+from web.turns import Turns
 
 _PLATFORM = "onnx_onnxv1"  # the protocol's own word for ONNX
 _LONGEST_ID = 1000  # characters
 
 
-def inference_routes(models: Models, limits: Limits) -> list[Route]:
+def inference_routes(models: Models, limits: Limits, turns: Turns) -> list[Route]:
     """Return the routes of this protocol."""
 
     async def server(_request: Request) -> Response:
@@ -61,7 +61,7 @@ def inference_routes(models: Models, limits: Limits) -> list[Route]:
         """Score rows that come as one tensor a column."""
         body = await read_body(request, limits)
         header = request.headers.get(HEADER)
-        content, tails = await run_in_threadpool(_infer, models, limits, _reference(request), body, header)
+        content, tails = await turns.take(request, body, _infer, models, limits, _reference(request), body, header)
         if not tails:
             return answer(content)
         head = encode(content)

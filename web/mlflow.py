@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,11 +21,12 @@ from settings import VERSION
 from web.answers import answer
 from web.bodies import CSV, JSON, Limits, content_type, read_body
 from web.models import Models, told
+from web.turns import Turns
 
 _SPLIT = '{"columns": ["a", "b"], "data": [[1, 2], …]}'
 
 
-def mlflow_routes(models: Models, limits: Limits) -> list[Route]:
+def mlflow_routes(models: Models, limits: Limits, turns: Turns) -> list[Route]:
     """Return the routes of this protocol."""
 
     async def invoke(request: Request) -> Response:
@@ -36,7 +36,7 @@ def mlflow_routes(models: Models, limits: Limits) -> list[Route]:
             raise FormatUnsupportedError(f"the content type must be {JSON} or {CSV}")
         body = await read_body(request, limits)
         asked = request.path_params.get("model") or request.query_params.get("model")
-        served, answers = await run_in_threadpool(_invoke, models, limits, asked, kind, body)
+        served, answers = await turns.take(request, body, _invoke, models, limits, asked, kind, body)
         rows = answers.rows()
         content = rows if request.scope["path"] == "/score" else {"predictions": rows}
         return answer(content, headers={"x-dropscore-model": str(served.version)})

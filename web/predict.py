@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,6 +14,7 @@ from scoring.strict_json import read_json
 from web.answers import answer
 from web.bodies import Limits, read_body
 from web.models import Models, told
+from web.turns import Turns
 
 _FORMS = (
     'send one row, {"column": value, …}, a list of them, or columns, {"columns": {"column": [value, …], …}}, '
@@ -22,13 +22,13 @@ _FORMS = (
 )
 
 
-def predict_routes(models: Models, limits: Limits) -> list[Route]:
+def predict_routes(models: Models, limits: Limits, turns: Turns) -> list[Route]:
     """Return the routes of this protocol."""
 
     async def predict(request: Request) -> Response:
         """Score one row (an object), several (a list of objects), or columns (an object of lists)."""
         body = await read_body(request, limits)
-        return await run_in_threadpool(_predict, models, limits, request.path_params["model"], body)
+        return await turns.take(request, body, _predict, models, limits, request.path_params["model"], body)
 
     return [Route("/api/predict/{model:path}", predict, methods=["POST"])]
 

@@ -85,5 +85,6 @@ async def measure(model: str, calls: int) -> Numbers:
 
 
 if __name__ == "__main__":
-    loop = asyncio.new_event_loop()  # left open: the app waits on it for a shutdown that a worker never sends
-    print(json.dumps(loop.run_until_complete(measure(sys.argv[1], int(sys.argv[2])))))
+    loop = asyncio.new_event_loop()
+    print(json.dumps(loop.run_until_complete(measure(sys.argv[1], int(sys.argv[2])))), flush=True)
+    os._exit(0)  # the app waits for a shutdown that a worker never sends, and would complain of its end
