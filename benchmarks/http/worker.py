@@ -34,7 +34,7 @@ def request_of(**requests: Message) -> Message:
 
 
 async def functions() -> list[HttpFunction]:
-    """Import and index the app, as a host has the worker do; return its HTTP functions, the best fitting first."""
+    """Import and index the app, as a host has it do; return its HTTP functions in the order of their names."""
     runtime.start_threadpool_executor()
     start = Message(capabilities={}, function_app_directory=str(ROOT))
     answer = await runtime.worker_init_request(request_of(worker_init_request=start))
@@ -46,7 +46,7 @@ async def functions() -> list[HttpFunction]:
         await runtime.function_load_request(request_of(function_load_request=load))
     read = (read_function(function, os.environ) for function in indexed)
     found = [http_function(function, "") for function in read if function.trigger.type == "httpTrigger"]
-    return sorted(found, key=lambda each: each.route.precedence)
+    return sorted(found, key=lambda each: each.function.name.upper())
 
 
 def call_of(candidates: list[HttpFunction], path: str, body: bytes) -> Message:
