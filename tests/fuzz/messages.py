@@ -203,7 +203,7 @@ class Messages:
                 check_path(order.input)
             if isinstance(order, Records):
                 assert len(order.rows) <= SETTINGS.max_request_rows
-                assert order.key != order.run_id(None)
+                assert order.key != order.run(None).id
         return f"message of {', '.join(sorted({type(order).__name__ for order in orders})) or 'nothing'}"
 
     def poisoned(self, case: Case) -> str:
