@@ -1,10 +1,8 @@
 """Threads for requests that bring rows: large ones wait for their turn, so that small ones need not wait."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TypeVar
 
-import anyio.to_thread
 from anyio import CapacityLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -33,6 +31,6 @@ class Turns:
             async with self._large:
                 if await request.is_disconnected():
                     raise ClientDisconnect
-                return await anyio.to_thread.run_sync(partial(score, *arguments))
+                return await run_in_threadpool(score, *arguments)
         finally:
             freed.add(len(body))
