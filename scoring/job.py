@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -127,23 +128,43 @@ class Job:
     def scored_name(self, incoming: str) -> str:
         """Return the name of the result: `result_name`, with the format behind it if that is not the input's.
 
-        `churn/a.csv.parquet`, and not `churn/a.parquet`: that is the result of an input of that name.
+        `churn/a.csv.parquet`, and not `churn/a.parquet`: that is the result of an input of that name. An input that
+        is itself called as a result in another format has its own format behind it once more: `a.csv.parquet`
+        becomes `churn/a.csv.parquet.parquet`.
         """
-        name, wanted = self.result_name(incoming), self.options.output_format
-        return name if wanted in (None, format_of(name)) else f"{name}.{wanted}"
+        name, own = self.result_name(incoming), format_of(self.input.name)
+        wanted = self.options.output_format or own
+        if own is None or (wanted == own and not _looks_converted(name)):
+            return name
+        return f"{name}.{wanted}"
 
     def result_name(self, incoming: str) -> str:
         """Return the name of the rejects: <model reference>/<the input's path in its folder>.
 
-        The input's own first folder is left out where it is the model's, so that `churn/a.csv` scored by `churn` is
-        `churn/a.csv` again. Inputs of other containers than `incoming` keep the container's name, so that no two
-        inputs share a result and no result is its own input.
+        So it is for a file of the model's own folder: `churn/a.csv` scored by `churn` is `churn/a.csv` again. All
+        others have container and path behind a folder that is reserved for them: `churn/_from/incoming/risk/a.csv`.
+        A folder that is called as a Parquet file has `.files` behind it, since a Parquet result may be a folder of
+        that name. So no two inputs share a result, none lies in another, and no result is its own input.
         """
-        if self.input.container != incoming:
-            return f"{self.model}/{self.input}"
         folder, _, rest = self.input.name.partition("/")
-        own = rest and folder == str(self.model)
-        return f"{self.model}/{rest if own else self.input.name}"
+        is_own = self.input.container == incoming and folder == str(self.model)
+        if not is_own or not rest or rest.partition("/")[0] == _FROM:
+            rest = f"{_FROM}/{self.input}"
+        *folders, file = rest.split("/")
+        folders = [f"{name}.files" if _TABLE.fullmatch(name) else name for name in folders]
+        return "/".join([str(self.model), *folders, file])
+
+
+_FROM = "_from"
+_TABLE = re.compile(r".*\.parquet(\.files)*", re.IGNORECASE | re.DOTALL)
+
+
+def _looks_converted(name: str) -> bool:
+    """Say whether a file is called as the result of another is, in another format than that one's."""
+    kind, base = format_of(name), name
+    while base.lower().endswith(f".{kind}"):
+        base = base[: -len(f".{kind}")]
+    return format_of(base) not in (None, kind)
 
 
 _EXAMPLE = 'write {"input": "incoming/churn/rows.csv", "model": "churn"}'

@@ -136,7 +136,8 @@ def test_files_rows_and_messages_are_scored(app: App, parquet: Callable[..., byt
     app.services.queues.send(
         "scoring-jobs", '{"input": "incoming/churn/a.csv", "model": "churn@1", "keep": "none"}'
     )
-    wait_until(lambda: any(b.path.name == "churn@1/churn/a.csv" for b in app.services.blobs.list("scored")))
+    other = BlobPath("scored", "churn@1/_from/incoming/churn/a.csv")
+    wait_until(lambda: any(b.path == other for b in app.services.blobs.list("scored")))
     row = {"age": 20, "visits": 3, "member": True, "plan": "basic"}
     answer = httpx.post(f"{app.url}/api/predict/churn", json=row).json()
     assert answer["predictions"][0]["prediction"] == "stay"
@@ -239,7 +240,7 @@ def test_a_lost_message_is_made_good_by_the_sweeper(app: App) -> None:
         return app.services.receipts.find(run.id)
 
     receipt = wait_until(swept)
-    assert (receipt.status, receipt.output) == ("succeeded", "scored/churn/elsewhere/a.csv")
+    assert (receipt.status, receipt.output) == ("succeeded", "scored/churn/_from/elsewhere/a.csv")
     wait_until(lambda: not list(app.services.open_runs.list()))
     assert "run_swept" in app.log
 
@@ -304,6 +305,7 @@ def test_a_large_file_is_scored_in_splits(app: App, parquet: Callable[..., bytes
         "a.csv": app.drop("churn/a.csv", b"id,age,visits,member,plan\n" + rows),
         "b.parquet": app.drop("churn/b.parquet", parquet(sample, row_group_size=500)),
     }
+    other = "churn@1/_from/incoming/churn"
     for name, run_id in runs.items():
         receipt = app.receipt(run_id)
         assert (receipt.status, receipt.rows["read"]) == ("succeeded", 5000), receipt.error
@@ -311,17 +313,15 @@ def test_a_large_file_is_scored_in_splits(app: App, parquet: Callable[..., bytes
         whole = run_job(
             Job(BlobPath("incoming", f"churn/{name}"), ModelReference("churn", version=1)), app.services
         )
-        assert whole.output == f"scored/churn@1/churn/{name}"
+        assert whole.output == f"scored/{other}/{name}"
         assert whole.rows == receipt.rows
     blobs = app.services.blobs
     for container in ("scored", "rejected"):
-        in_splits, in_one = (
-            blobs.read(BlobPath(container, name)) for name in ("churn/a.csv", "churn@1/churn/a.csv")
-        )
+        in_splits, in_one = (blobs.read(BlobPath(container, name)) for name in ("churn/a.csv", f"{other}/a.csv"))
         assert in_splits == in_one
     parts = [blob.path for blob in blobs.list("scored", "churn/b.parquet/part-")]
     scored = pa.concat_tables([pq.read_table(BytesIO(blobs.read(part))) for part in parts])
-    assert scored.equals(pq.read_table(BytesIO(blobs.read(BlobPath("scored", "churn@1/churn/b.parquet")))))
+    assert scored.equals(pq.read_table(BytesIO(blobs.read(BlobPath("scored", f"{other}/b.parquet")))))
     assert blobs.stat(BlobPath("scored", "churn/b.parquet/_SUCCESS")).metadata["dropscore_run"] == runs["b.parquet"]
 
 

@@ -19,7 +19,7 @@ from storage import ANY_ETAG, Blob, BlobPath, BlobStore
 SUCCESS = "_SUCCESS"
 
 PART_KEY = "dropscore_part"
-"""Metadata of a folder's files: results of other inputs may be called the same, and are never touched."""
+"""Metadata of a folder's files: nothing else that lies there is ever touched."""
 
 _PART = re.compile(r"part-\d{5}\.parquet")
 

@@ -90,7 +90,7 @@ def test_a_job_for_whichever_version_begins_anew_when_it_is_replaced(services) -
     changed = interrupt(
         services,
         "stage_block",
-        BlobPath("scored", "churn@1/churn/a.csv"),
+        BlobPath("scored", "churn@1/_from/incoming/churn/a.csv"),
         lambda: replace_input(services, b"".join(newer[:2])),
     )
     receipt = accept_message(json.dumps({"input": str(INPUT), "model": "churn@1"}), changed)

@@ -27,12 +27,6 @@ def test_the_first_folder_names_the_model(name: str, model: str, result: str) ->
     assert (str(job.model), job.result_name("incoming")) == (model, result)
 
 
-def test_a_named_model_files_the_result_under_itself() -> None:
-    """A job that names another model than the folder's never meets the folder's own result."""
-    job = Job.from_json('{"input": "incoming/churn/a.csv", "model": "risk@2"}')
-    assert job.result_name("incoming") == "risk@2/churn/a.csv"
-
-
 @pytest.mark.parametrize(
     "name", ["a.csv", "/a.csv", "churn//a.csv", "churn/../a.csv", "churn/./a.csv", "churn\\a.csv"]
 )
@@ -40,13 +34,6 @@ def test_names_that_could_go_astray_are_refused(name: str) -> None:
     """Names without a model's folder, or that a client may rewrite, are refused."""
     with pytest.raises(NameInvalidError):
         Job.for_dropped(BlobPath("incoming", name))
-
-
-@pytest.mark.parametrize("container", ["archive", "scored"])
-def test_inputs_of_other_containers_keep_their_container(container: str) -> None:
-    """No two inputs share a result, and no result is its own input."""
-    job = Job.from_json(f'{{"input": "{container}/churn/a.csv", "model": "churn"}}')
-    assert job.result_name("incoming") == f"churn/{container}/churn/a.csv"
 
 
 def test_an_etag_may_come_in_quotes() -> None:

@@ -109,17 +109,17 @@ def test_a_failed_newer_version_leaves_no_folder(fleets, parquet) -> None:
     assert names(fleet, "rejected") == []
 
 
-def test_other_inputs_results_in_the_same_folder_are_left_alone(fleets, parquet) -> None:
-    """What was scored of a folder called a.parquet is not taken for the parts of a file called so."""
+def test_a_table_of_parts_holds_nothing_of_other_inputs(fleets, parquet, tmp_path: Path) -> None:
+    """What was scored of a folder called a.parquet lies beside the parts of a file called so, not among them."""
     fleet = fleets(split_rows=100)
     data = parquet(table(80), row_group_size=80)
-    fleet.score("a.parquet/part-00000.parquet", data)
-    fleet.score("a.parquet/part-00009.parquet", data)
-    fleet.score("a.parquet", parquet(table(80), row_group_size=80))
+    outputs = [fleet.score(f"a.parquet/{name}", data).output for name in ("part-00000.parquet", "more.parquet")]
+    receipt = fleet.score("a.parquet", parquet(table(300), row_group_size=100))
+    assert ds.dataset(folder(fleet, receipt.output, tmp_path)).count_rows() == receipt.rows["read"] == 300
+    fleet.score("a.parquet", data)  # the parts go, and nothing else
     assert names(fleet, "scored") == [
         "churn/a.parquet",
-        "churn/a.parquet/part-00000.parquet",
-        "churn/a.parquet/part-00009.parquet",
+        *sorted(place.removeprefix("scored/") for place in outputs),
     ]
 
 

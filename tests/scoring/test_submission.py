@@ -29,7 +29,7 @@ from tests.scoring.test_pipeline import INPUT, interrupt
 from tests.scoring.test_split_delivery import FILE
 
 JOB = Job(INPUT, ModelReference("churn", alias="champion"))
-OUTPUT = BlobPath("scored", "churn@champion/churn/a.csv")
+OUTPUT = BlobPath("scored", "churn@champion/_from/incoming/churn/a.csv")
 invoke = CliRunner().invoke
 
 
