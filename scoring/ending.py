@@ -45,8 +45,20 @@ def settle(receipt: Receipt, run: Run, services: Services) -> None:
 
 def _follow_up(receipt: Receipt, run: Run, services: Services) -> None:
     withdraw(receipt, run, services)
+    if receipt.status == "superseded":
+        _queue_newer(run, services)
     send_ended(receipt, services)
     services.open_runs.close(run)
+
+
+def _queue_newer(run: Run, services: Services) -> None:
+    """Queue a run's job for the version that has come in the place of its own, if nothing else may bring that here.
+
+    The entry says so, and is there until this is done: of who dies before, the next sees it.
+    """
+    entry = services.open_runs.find(run)
+    if entry and entry.run.id == run.id and entry.newer:
+        services.queues.send(services.settings.jobs_queue, entry.newer.to_json())
 
 
 def withdraw(receipt: Receipt, run: Run, services: Services) -> None:

@@ -28,13 +28,6 @@ from storage.names import check_path
 log = logging.getLogger(__name__)
 
 
-STARTS_OVER = 5
-"""How often a job is begun anew at once whose input keeps changing under it."""
-
-PAUSE_SECONDS = 60
-"""Before it is after that."""
-
-
 def accept_file(path: BlobPath, services: Services) -> Job | None:
     """Put a dropped file's job on the queue; for a file that can have none, write a failed receipt, return None.
 
@@ -127,20 +120,7 @@ def _act(order: Order, body: str | bytes, services: Services) -> Receipt | None:
         job = _job_of_file(order, services)
         return take_job(job, services) if job else None
     job = as_folder(order, services)
-    return _queue_parts(job, body, services) if job.is_of_folder else _run(job, services)
-
-
-def _run(job: Job, services: Services) -> Receipt | None:
-    """Take a job. One that names no version of its input is for whichever is current.
-
-    If that is replaced meanwhile, the job is begun anew, since nothing else may bring the newer one here.
-    """
-    for _ in range(STARTS_OVER):
-        receipt = take_job(job, services)
-        if job.etag or receipt is None or receipt.status != "superseded":
-            return receipt
-    services.queues.send(services.settings.jobs_queue, job.to_json(), delay=PAUSE_SECONDS)
-    return receipt
+    return _queue_parts(job, body, services) if job.is_of_folder else take_job(job, services)
 
 
 def _give_up(order: Order, body: str | bytes, error: RetriesExhaustedError, services: Services) -> Receipt | None:

@@ -55,11 +55,6 @@ class Job:
         """What is looked up: `model`, or the version of it that is meant, to whatever an alias has moved since."""
         return replace(self.model, alias=None, version=self.version) if self.version else self.model
 
-    @property
-    def for_current(self) -> "Job":
-        """The same job for whichever versions of input and model are there when it is taken."""
-        return replace(self, etag=None, version=None)
-
     def __post_init__(self) -> None:
         if self.etag and not (self.etag.isascii() and self.etag.isprintable()):
             raise MessageInvalidError(

@@ -37,8 +37,9 @@ class OpenRun:
     """How often the sweeper has sent its messages again, without a sign of life since."""
     etag: str
     """Of the entry."""
-    is_of_current: bool
-    """Whether the job was for whichever version of its input is current: a newer one may have no other job."""
+    newer: Job | None
+    """What the run's end queues if its input was replaced: the job, if that was for whichever version is current.
+    The newer one may have no other."""
     is_queued: bool = False
     """Whether its job was queued under this run's id, and nobody has taken it yet."""
     is_new: bool = False
@@ -55,14 +56,18 @@ class OpenRuns:
     def open(self, run: Run, *, is_queued: bool = False) -> OpenRun:
         """Say that a run begins, or is queued; return the one that counts: another, if its job has begun before."""
         path = self._path(run)
-        entry = OpenRun(pinned(run), datetime.now(UTC), 0, "", run.job.etag is None, is_queued, is_new=True)
+        newer = run.job if run.job.etag is None else None
+        entry = OpenRun(pinned(run), datetime.now(UTC), 0, "", newer, is_queued, is_new=True)
         while True:
             try:
                 etag = self._write(path, entry, if_none_match=ANY_ETAG)
             except ConditionFailedError:
-                if found := self._read(path):
+                found = self._read(path)
+                if found and (found.newer or newer is None):
                     return found
-                continue  # it has just been closed
+                if found:  # whoever began it named the version; this job does not, and may be a newer one's only
+                    self._change(replace(found, newer=newer))
+                continue  # changed now, or closed by somebody: look again
             return replace(entry, etag=etag)
 
     def take(self, entry: OpenRun) -> None:
@@ -169,7 +174,7 @@ def _to_json(entry: OpenRun) -> str:
     values = {
         "run_id": run.id,
         "job": json.loads(run.job.to_json()),
-        "is_of_current": entry.is_of_current,
+        "newer": {"version": entry.newer.version} if entry.newer else None,
         "is_queued": entry.is_queued,
         "input": {"etag": source.etag, "size": source.size, "modified": source.modified.isoformat()}
         if source
@@ -186,5 +191,6 @@ def _from_json(etag: str, text: bytes) -> OpenRun:
     job, source, model = Job.from_json(json.dumps(entry["job"])), entry["input"], entry["model"]
     blob = source and Blob(job.input, source["size"], source["etag"], datetime.fromisoformat(source["modified"]))
     run = Run(job, blob, model and ModelVersion(**model))
-    started = datetime.fromisoformat(entry["started"])
-    return OpenRun(run, started, entry["sweeps"], etag, entry["is_of_current"], entry.get("is_queued", False))
+    started, newer = datetime.fromisoformat(entry["started"]), entry.get("newer")
+    newer = newer and replace(job, etag=None, version=newer["version"])
+    return OpenRun(run, started, entry["sweeps"], etag, newer, entry.get("is_queued", False))

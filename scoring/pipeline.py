@@ -70,11 +70,15 @@ def run_job(job: Job, services: Services, progress: Progress = quiet) -> Receipt
 
 
 def run_here(job: Job, services: Services, progress: Progress = quiet) -> Receipt:
-    """Score a file for somebody who waits: an interrupted run is closed, as its job is not delivered again."""
+    """Score a file for somebody who waits: an interrupted run is closed, as its job is not delivered again.
+
+    It is of the version that is there now: nobody would take a job that its end queued for a newer one.
+    """
+    run = begin(job, services)
     try:
-        return run_job(job, services, progress)
+        return run_job(run.job, services, progress)
     except (KeyboardInterrupt, DropscoreError):
-        services.open_runs.close(begin(job, services))
+        services.open_runs.close(run)
         raise
 
 
@@ -193,8 +197,6 @@ class Entered:
     run: Run
     found: Found | None
     """The receipt that it has already."""
-    is_of_current: bool = False
-    """Whether its job was for whichever version of the input is current: see OpenRun."""
     is_new: bool = False
     """Whether nobody had begun or queued it before."""
 
@@ -217,7 +219,7 @@ def enter(job: Job, services: Services, *, is_queued: bool = False) -> Entered:
             return Entered(pinned(run), found)
         entry = services.open_runs.open(run, is_queued=is_queued)
         found = services.receipts.look(entry.run.id)
-        entered = Entered(entry.run, found, entry.is_of_current, entry.is_new)
+        entered = Entered(entry.run, found, entry.is_new)
         is_earlier = entry.run.job.attempt < job.attempt
         # One that was given up may be tried again, but not by what was sent to take its place.
         if entered.found is None or not (entered.ended or is_earlier):

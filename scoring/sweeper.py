@@ -10,12 +10,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
-from errors import DropscoreError, RetriesExhaustedError, SupersededError
+from errors import DropscoreError, RetriesExhaustedError
 from scoring.ending import end_run, settle
 from scoring.job import Run
 from scoring.log_lines import line
 from scoring.open_runs import OpenRun
-from scoring.output import check_current
 from scoring.pipeline import Entered, score_run
 from scoring.receipt import write_up
 from scoring.records import look_after_records
@@ -74,7 +73,7 @@ def _look_after(blob: Blob, now: datetime, services: Services) -> bool:
     elif services.open_runs.sweep(entry, entry.sweeps + 1):  # or another sweeper is faster
         silence = (now - last).total_seconds()
         log.warning(line("run_swept", run=run.id, silent_seconds=silence, sweeps=entry.sweeps + 1))
-        _send_again(entry, services)
+        _send_again(run, services)
     return True
 
 
@@ -89,24 +88,13 @@ def _look_after_rows(blob: Blob, now: datetime, services: Services) -> bool:
     return ended
 
 
-def _send_again(entry: OpenRun, services: Services) -> None:
-    run = entry.run
+def _send_again(run: Run, services: Services) -> None:
     if run.input is None:  # there is nothing to score; and if there is by now, its job would be another run
         score_run(Entered(run, services.receipts.look(run.id)), services)
         return
     if resume(run.id, services):  # in splits: those that are not scored yet get their messages again
         return
     services.queues.send(services.settings.jobs_queue, run.job.to_json())
-    if entry.is_of_current and _is_replaced(run, services):  # this run will end as superseded
-        services.queues.send(services.settings.jobs_queue, run.job.for_current.to_json())
-
-
-def _is_replaced(run: Run, services: Services) -> bool:
-    try:
-        check_current(services.blobs, run)
-    except SupersededError:
-        return True
-    return False
 
 
 def _abandon(entry: OpenRun, services: Services) -> None:

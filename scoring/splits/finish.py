@@ -83,10 +83,7 @@ def end_with(plan: Plan, score: Callable[[], Scored], services: Services) -> Rec
     run = plan.run
     scored, rejected = targets_of(run, services)
     watch = watch_of(Entered(run, services.receipts.look(run.id)), services)
-    receipt = conclude(run, services, scored, rejected, score, watch=watch, started=plan.started, tally=Tally())
-    if receipt.status == "superseded" and plan.is_of_current:
-        services.queues.send(services.settings.jobs_queue, run.job.for_current.to_json())
-    return receipt
+    return conclude(run, services, scored, rejected, score, watch=watch, started=plan.started, tally=Tally())
 
 
 def failing(fault: DropscoreError) -> Callable[[], NoReturn]:

@@ -30,8 +30,6 @@ class Plan:
     """The same, for the receipt; None for Parquet."""
     started: datetime
     """When the run began; UTC."""
-    is_of_current: bool
-    """Whether the job was for whichever version of the input is current: a newer one has no other job."""
 
     def to_json(self) -> str:
         """Return the plan as its blob holds it; to who asks how the run is, it is running."""
@@ -43,7 +41,6 @@ class Plan:
                 "started": self.started.isoformat(),
                 "job": json.loads(replace(self.run.job, etag=self.run.input.etag).to_json()),
                 "modified": self.run.input.modified.isoformat(),
-                "is_of_current": self.is_of_current,
                 "block_bytes": self.block_bytes,
                 "csv": asdict(self.csv),
                 "dialect": self.dialect,
@@ -70,7 +67,6 @@ class Plan:
             csv=CsvOptions(**values["csv"]),
             dialect=values["dialect"],
             started=datetime.fromisoformat(values["started"]),
-            is_of_current=values["is_of_current"],
         )
 
 

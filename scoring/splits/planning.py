@@ -106,7 +106,7 @@ class Planning:
 
     def _plan(self, work: Work, splits: list[Split], csv: CsvOptions, dialect: Mapping[str, Any] | None) -> Plan:
         run = self.entered.run
-        return Plan(run, tuple(splits), work.block_bytes, csv, dialect, self.started, self.entered.is_of_current)
+        return Plan(run, tuple(splits), work.block_bytes, csv, dialect, self.started)
 
 
 def _split_bytes(work: Work, settings: Settings) -> int:

@@ -48,23 +48,11 @@ def _take_job(job: Job, services: Services) -> Receipt | None:
             return None
         except DropscoreError as fault:
             outputs, watch = outputs_of(run, services), watch_of(entered, services)
-            receipt = conclude(run, services, *outputs, failing(fault), watch=watch, started=started, tally=tally)
-            return _with_newer(receipt, job, entered, services)
+            return conclude(run, services, *outputs, failing(fault), watch=watch, started=started, tally=tally)
         if plan:
             return _send_out(plan, entered, services)
     services.receipts.announce(run)
-    receipt = score_run(entered, services, quiet, started=started, tally=tally)
-    return _with_newer(receipt, job, entered, services)
-
-
-def _with_newer(receipt: Receipt, job: Job, entered: Entered, services: Services) -> Receipt:
-    """Queue the job of a superseded run anew if it was first sent for whichever version is current.
-
-    That is one which nobody else may name. Where this delivery names none either, it is begun anew by who called.
-    """
-    if receipt.status == "superseded" and job.etag and entered.is_of_current:
-        services.queues.send(services.settings.jobs_queue, entered.run.job.for_current.to_json())
-    return receipt
+    return score_run(entered, services, quiet, started=started, tally=tally)
 
 
 def _send_out(plan: Plan, entered: Entered, services: Services) -> Receipt | None:

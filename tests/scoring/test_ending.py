@@ -178,6 +178,14 @@ def test_a_run_that_was_interrupted_at_a_terminal_is_closed(services, fault) -> 
     assert run_here(JOB, services).status == "succeeded"
 
 
+def test_nothing_is_queued_where_nobody_takes_it(services) -> None:
+    """Whoever scores at a terminal is told that the file was replaced, and no job is left behind for it."""
+    services.blobs.write(INPUT, GOOD)
+    late = interrupt(services, "commit_blocks", OUTPUT, lambda: services.blobs.write(INPUT, GOOD) and None)
+    assert run_here(JOB, late).status == "superseded"
+    assert services.queues.receive("scoring-jobs") == []
+
+
 class Locked:
     """A blob store that lets nobody at one blob."""
 

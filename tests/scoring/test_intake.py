@@ -9,8 +9,11 @@ from urllib.parse import quote
 import pytest
 
 from errors import StorageUnavailableError
+from model_store import ModelReference
 from scoring.blob_events import BLOB_CREATED
 from scoring.intake import accept_file, accept_message, accept_poisoned_blob, give_up
+from scoring.job import Job
+from scoring.pipeline import begin
 from scoring.runs import list_runs
 from scoring.terminal import summary
 from settings import Connection
@@ -84,25 +87,44 @@ def test_giving_up_never_overrules_a_receipt(services) -> None:
 
 
 def test_a_job_for_whichever_version_begins_anew_when_it_is_replaced(services) -> None:
-    """A message without a version, whose input is replaced meanwhile, scores the newer one: nothing else would."""
+    """A message without a version, whose input is replaced meanwhile, is queued for the newer one."""
     services.blobs.write(INPUT, GOOD)
     newer = GOOD.splitlines(keepends=True)
     changed = interrupt(
         services,
         "stage_block",
-        BlobPath("scored", "churn@1/_from/incoming/churn/a.csv"),
+        BlobPath("scored", "churn/a.csv"),
         lambda: replace_input(services, b"".join(newer[:2])),
     )
-    receipt = accept_message(json.dumps({"input": str(INPUT), "model": "churn@1"}), changed)
+    job = {"input": str(INPUT), "model": "churn", "version": 1}
+    assert accept_message(json.dumps(job), changed).status == "superseded"
+    [message] = services.queues.receive("scoring-jobs")
+    assert (json.loads(message.body)["etag"], json.loads(message.body)["version"]) == (None, 1)
+    receipt = accept_message(message.body, services)
     assert (receipt.status, receipt.rows["read"]) == ("succeeded", 1)
+
+
+def test_a_job_for_whichever_version_finds_a_run_that_was_for_this_one(services) -> None:
+    """Whoever began that named the version; the newer one that replaces it is scored for the job that did not."""
+    services.blobs.create_container("data")
+    path = BlobPath("data", "a.csv")
+    etag = services.blobs.write(path, GOOD)
+    job = Job(path, ModelReference("churn"), etag=etag)
+    entry = services.open_runs.open(begin(job, services))
+    assert entry.newer is None
+    place = BlobPath("scored", "churn/_from/data/a.csv")
+    changed = interrupt(services, "stage_block", place, lambda: services.blobs.write(path, GOOD) and None)
+    assert accept_message(replace(job, etag=None).to_json(), changed).status == "superseded"
+    [message] = services.queues.receive("scoring-jobs")
+    assert accept_message(message.body, services).status == "succeeded"
 
 
 def replace_input(services, data: bytes) -> None:
     services.blobs.write(INPUT, data)
 
 
-def test_a_job_whose_input_is_replaced_again_and_again_is_queued_once_more(fleets) -> None:
-    """One delivery does not go on for ever, and drops nothing either: the newest version has no other job."""
+def test_a_job_whose_input_is_replaced_again_and_again_is_queued_each_time(fleets) -> None:
+    """One delivery is of one version, and drops nothing either: the newest has no other job."""
     fleet = fleets()
     job = replace(fleet.drop("a.csv", GOOD), etag=None)
     path = BlobPath("scored", "churn/a.csv")

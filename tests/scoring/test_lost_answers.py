@@ -9,6 +9,8 @@ import pytest
 
 from errors import DropscoreError, StorageUnavailableError
 from scoring.intake import accept_message
+from scoring.job import Job
+from scoring.pipeline import enter
 from scoring.receipt import Receipt, Receipts
 from scoring.services import Services
 from scoring.splits.worker import accept_split
@@ -93,9 +95,9 @@ class World:
         queues: Any = Faulty(self.queues, counter)
         return replace(self.services, blobs=blobs, queues=queues, receipts=Receipts(blobs, "runs")), counter
 
-    def deliver(self, body: str, services: Services) -> Receipt:
+    def deliver(self, body: str, services: Services, on: str = "scoring-jobs") -> Receipt:
         """Deliver a message, and those that it leads to, each until it is done with; return the last receipt."""
-        waiting, last = [(accept_message, body)], None
+        waiting, last = [(ACCEPTS[on], body)], None
         sent = {queue: len(self.queues.sent(queue)) for queue in ACCEPTS}
         while waiting:
             accept, message = waiting.pop(0)
@@ -166,6 +168,39 @@ def test_a_fault_at_any_write_leaves_no_trace(
         assert set(broken.events()) == set(undisturbed.events()), name
         versions.append(int(broken.blobs.stat(INPUT).etag.removeprefix("v")))
     assert len(set(versions)) == 1  # or the runs would not be the same
+
+
+@pytest.mark.parametrize("fault", [dies_before, dies_after, sent_again])
+@pytest.mark.parametrize("split_bytes", [0, 30], ids=["whole", "in splits"])
+def test_a_fault_at_the_end_of_a_superseded_run_loses_no_newer_version(
+    world, fault: Callable[[Write], Any], split_bytes: int
+) -> None:
+    """A job for whichever version is current is queued anew for the newer one, whichever write meets the fault."""
+
+    def replaced() -> tuple[World, str, str]:
+        """Begin a run, which dies, and replace its input; return what is delivered then, and on which queue."""
+        made = world(split_bytes)
+        services, _ = made.process()
+        run = enter(Job.from_json(JOBS["scored, some rejected"]), services).run
+        queue, body = "scoring-jobs", run.job.to_json()  # as the sweeper sends it again
+        if split_bytes:
+            assert accept_message(body, services) is None
+            queue, body = "scoring-splits", made.queues.sent("scoring-splits")[0]
+        made.blobs.write(INPUT, DATA + b"5,2,2,true,pro\n")
+        made.queues.clear()
+        return made, queue, body
+
+    made, queue, body = replaced()
+    services, counter = made.process()
+    assert made.deliver(body, services, queue).rows["read"] == 5
+    expected = made.state()
+    statuses = [seen["status"] for name, seen in expected.items() if name.endswith("/receipt.json")]
+    assert sorted(statuses) == ["succeeded", "succeeded", "superseded"]  # the first is of the older version yet
+    for number, name in enumerate(counter.writes, 1):
+        broken, queue, body = replaced()
+        services, _ = broken.process(number, fault)
+        broken.deliver(body, services, queue)
+        assert broken.state() == expected, name
 
 
 def test_a_crash_before_the_event_is_made_good_by_the_next_delivery(world) -> None:
