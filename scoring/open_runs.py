@@ -42,8 +42,6 @@ class OpenRun:
     The newer one may have no other."""
     is_queued: bool = False
     """Whether its job was queued under this run's id, and nobody has taken it yet."""
-    is_new: bool = False
-    """Whether the entry was written just now, by who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class OpenRuns:
         """Say that a run begins, or is queued; return the one that counts: another, if its job has begun before."""
         path = self._path(run)
         newer = run.job if run.job.etag is None else None
-        entry = OpenRun(pinned(run), datetime.now(UTC), 0, "", newer, is_queued, is_new=True)
+        entry = OpenRun(pinned(run), datetime.now(UTC), 0, "", newer, is_queued)
         while True:
             try:
                 etag = self._write(path, entry, if_none_match=ANY_ETAG)

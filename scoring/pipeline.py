@@ -197,8 +197,8 @@ class Entered:
     run: Run
     found: Found | None
     """The receipt that it has already."""
-    is_new: bool = False
-    """Whether nobody had begun or queued it before."""
+    is_waiting: bool = False
+    """Whether nobody had taken its job before."""
 
     @property
     def ended(self) -> Receipt | None:
@@ -219,7 +219,7 @@ def enter(job: Job, services: Services, *, is_queued: bool = False) -> Entered:
             return Entered(pinned(run), found)
         entry = services.open_runs.open(run, is_queued=is_queued)
         found = services.receipts.look(entry.run.id)
-        entered = Entered(entry.run, found, entry.is_new)
+        entered = Entered(entry.run, found, entry.is_queued)
         is_earlier = entry.run.job.attempt < job.attempt
         # One that was given up may be tried again, but not by what was sent to take its place.
         if entered.found is None or not (entered.ended or is_earlier):

@@ -56,21 +56,27 @@ def submit(job: Job, services: Services) -> Submitted:
         )
     run = begin(job, services)
     check_run(run, services)
-    submitted = expect(run.job, services)
-    if submitted.is_new:  # if this dies before the message is sent, the sweeper sends it
-        services.queues.send(services.settings.jobs_queue, submitted.run.job.to_json())
-    return submitted
+    is_new = not _is_known(run, services)
+    if is_new:  # before anything says that it is: whoever asks again would be told that it waits
+        services.queues.send(services.settings.jobs_queue, run.job.to_json())
+    return Submitted(expect(run.job, services), is_new)
 
 
-def expect(job: Job, services: Services) -> Submitted:
-    """Write down which run a job will be that somebody else queues, as the blob trigger does for a dropped file.
+def expect(job: Job, services: Services) -> Run:
+    """Write down which run a job is that somebody queues, as the blob trigger does for a dropped file; return it.
 
     Pinned as by `submit`. If nobody does queue it, the sweeper will.
     """
     entered = enter(job, services, is_queued=True)
-    if entered.is_new:
+    if entered.is_waiting:  # also where that was written down before: by us, if the answer was lost
         services.receipts.announce_queued(entered.run)
-    return Submitted(entered.run, entered.is_new)
+    return entered.run
+
+
+def _is_known(run: Run, services: Services) -> bool:
+    """Say whether a run waits, is under way, or has ended for good."""
+    entry, receipt = services.open_runs.find(run), services.receipts.find(run.id)
+    return bool(entry and entry.run.id == run.id) or bool(receipt and receipt.is_final)
 
 
 @dataclass(frozen=True, slots=True)

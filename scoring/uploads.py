@@ -75,7 +75,7 @@ class Upload:
                 file=str(path),
             )
         etag = self._commit()
-        return Uploaded(path, etag, size, expect(replace(self._job, etag=etag), self._services).run)
+        return Uploaded(path, etag, size, expect(replace(self._job, etag=etag), self._services))
 
     def discard(self) -> None:
         """Let go of what was staged."""

@@ -12,6 +12,7 @@ from scoring.intake import accept_message
 from scoring.job import Job
 from scoring.pipeline import enter
 from scoring.receipt import Receipt, Receipts
+from scoring.runs import describe_run, submit
 from scoring.services import Services
 from scoring.splits.worker import accept_split
 from storage import BlobPath
@@ -201,6 +202,27 @@ def test_a_fault_at_the_end_of_a_superseded_run_loses_no_newer_version(
         services, _ = broken.process(number, fault)
         broken.deliver(body, services, queue)
         assert broken.state() == expected, name
+
+
+@pytest.mark.parametrize("fault", [dies_before, dies_after, sent_again])
+def test_a_submission_that_meets_a_fault_is_queued_all_the_same(world, fault: Callable[[Write], Any]) -> None:
+    """Whichever write meets it, and asked for again where that failed: its message is there, and its id known."""
+    made, job = world(), Job.from_json(JOBS["scored, some rejected"])
+    services, counter = made.process()
+    submit(job, services)
+    assert len(made.queues.sent("scoring-jobs")) == 1
+    for number, name in enumerate(counter.writes, 1):
+        broken = world()
+        services, _ = broken.process(number, fault)
+        try:
+            run = submit(job, services).run
+        except StorageUnavailableError:
+            run = submit(job, services).run
+        assert describe_run(run.id, services)["status"] == "queued", name
+        bodies = broken.queues.sent("scoring-jobs")
+        assert bodies, name
+        for body in bodies:
+            assert broken.deliver(body, services).run_id == run.id, name
 
 
 def test_a_crash_before_the_event_is_made_good_by_the_next_delivery(world) -> None:

@@ -21,7 +21,7 @@ from model_store.registry import Registry
 from scoring.__main__ import app
 from scoring.intake import accept_message, give_up
 from scoring.job import Job
-from scoring.runs import cancel, describe_run, list_runs, replay, submit
+from scoring.runs import cancel, describe_run, expect, list_runs, replay, submit
 from scoring.sweeper import sweep
 from storage import BlobPath
 from tests.scoring.test_csv import GOOD
@@ -152,14 +152,13 @@ def test_the_job_of_a_drop_is_the_run_that_was_submitted(aliased) -> None:
 
 @pytest.mark.parametrize("is_sent", [True, False])
 def test_a_queued_run_is_not_lost(aliased, is_sent: bool) -> None:
-    """Its message is gone, or was never sent because the process died: the sweeper sends it."""
+    """Its message is gone, or whoever was to send it never did: the sweeper sends it."""
     services, _ = aliased
     if is_sent:
         submit(JOB, services)
         assert len(messages(services)) == 1
     else:
-        with pytest.raises(StorageUnavailableError):
-            submit(JOB, replace(services, queues=Dying()))
+        expect(JOB, services)
     [run] = list_runs(services, status="queued")
     assert sweep(services, datetime.now(UTC) + timedelta(minutes=16)) == 1
     [body] = messages(services)
@@ -167,6 +166,16 @@ def test_a_queued_run_is_not_lost(aliased, is_sent: bool) -> None:
     assert receipt
     assert (receipt.run_id, receipt.status) == (run.run_id, "succeeded")
     assert open_entries(services) == []
+
+
+def test_a_run_that_cannot_be_queued_is_none(aliased) -> None:
+    """Who asks for it is told so, and may ask again: nothing was written down that says it waits."""
+    services, _ = aliased
+    with pytest.raises(StorageUnavailableError):
+        submit(JOB, replace(services, queues=Dying()))
+    assert list_runs(services) == []
+    assert submit(JOB, services).is_new
+    assert len(messages(services)) == 1
 
 
 class Dying:
