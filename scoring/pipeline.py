@@ -100,21 +100,24 @@ def score_run(
         work = open_work(run, services, scored, rejected, progress=watched(progress, run, watch), tally=tally)
         return score_work(work)
 
-    return conclude(run, services, scored, rejected, score, watch=watch, started=started, tally=tally)
+    return conclude(entered, services, (scored, rejected), score, started=started, tally=tally)
 
 
 def conclude(
-    run: Run,
+    entered: "Entered",
     services: Services,
-    scored: Target,
-    rejected: Target,
+    targets: tuple[Target, Target],
     score: Callable[[], Scored],
     *,
-    watch: Watch,
     started: datetime,
     tally: Tally,
 ) -> Receipt:
-    """End a run with what `score` returns, committed, or with its fault; what a retry can mend is raised."""
+    """End a run with what `score` returns, committed, or with its fault; what a retry can mend is raised.
+
+    `targets` are those of the result and of the rejects; `tally` is of what was done for the run before `score`.
+    """
+    run, watch = entered.run, watch_of(entered, services)
+    scored, rejected = targets
     dialect: Mapping[str, Any] | None = None
     error: DropscoreError | None = None
     try:

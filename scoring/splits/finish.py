@@ -11,7 +11,7 @@ from errors import BlocksMissingError, DropscoreError, RetriesExhaustedError
 from scoring.codec import Scored
 from scoring.ending import end_run
 from scoring.log_lines import line
-from scoring.pipeline import Entered, conclude, names, watch_of
+from scoring.pipeline import Entered, conclude, names
 from scoring.receipt import Receipt, write_up
 from scoring.services import Services
 from scoring.splits.layout import targets_of
@@ -81,9 +81,8 @@ def finish(plan: Plan, attempt: int, services: Services) -> Receipt | None:
 def end_with(plan: Plan, score: Callable[[], Scored], services: Services) -> Receipt:
     """End a run with what `score` returns, or with what it raises: see `conclude`."""
     run = plan.run
-    scored, rejected = targets_of(run, services)
-    watch = watch_of(Entered(run, services.receipts.look(run.id)), services)
-    return conclude(run, services, scored, rejected, score, watch=watch, started=plan.started, tally=Tally())
+    entered = Entered(run, services.receipts.look(run.id))
+    return conclude(entered, services, targets_of(run, services), score, started=plan.started, tally=Tally())
 
 
 def failing(fault: DropscoreError) -> Callable[[], NoReturn]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from errors import DropscoreError
 from scoring.job import Job, Run, format_of
 from scoring.log_lines import line
-from scoring.pipeline import Entered, conclude, enter, names, outputs_of, quiet, score_run, watch_of
+from scoring.pipeline import Entered, conclude, enter, names, outputs_of, quiet, score_run
 from scoring.receipt import Receipt
 from scoring.services import Services
 from scoring.splits.finish import failing, finish_if_done, go_on
@@ -47,8 +47,8 @@ def _take_job(job: Job, services: Services) -> Receipt | None:
             services.queues.send(services.settings.jobs_queue, run.job.to_json())
             return None
         except DropscoreError as fault:
-            outputs, watch = outputs_of(run, services), watch_of(entered, services)
-            return conclude(run, services, *outputs, failing(fault), watch=watch, started=started, tally=tally)
+            targets = outputs_of(run, services)
+            return conclude(entered, services, targets, failing(fault), started=started, tally=tally)
         if plan:
             return _send_out(plan, entered, services)
     services.receipts.announce(run)
