@@ -11,6 +11,7 @@ from errors import MessageInvalidError, NameInvalidError
 from model_store import ModelReference
 from model_store.registry import ModelVersion
 from scoring.options import Format, Options
+from scoring.table_parts import SUCCESS, is_part
 from scoring.trail import current_traceparent, read_traceparent
 from storage import Blob, BlobPath
 from storage.names import check_path
@@ -138,16 +139,17 @@ class Job:
 
         So it is for a file of the model's own folder: `churn/a.csv` scored by `churn` is `churn/a.csv` again. All
         others have container and path behind a folder that is reserved for them: `churn/_from/incoming/risk/a.csv`.
-        A folder that is called as a Parquet file has `.files` behind it, since a Parquet result may be a folder of
-        that name. So no two inputs share a result, none lies in another, and no result is its own input.
+        A file that is called as the parts of a Parquet result are, in a folder that is called as such a result, has
+        `.files` behind the folder. So no two inputs share a result, and no result is its own input.
         """
         folder, _, rest = self.input.name.partition("/")
         is_own = self.input.container == incoming and folder == str(self.model)
         if not is_own or not rest or rest.partition("/")[0] == _FROM:
             rest = f"{_FROM}/{self.input}"
-        *folders, file = rest.split("/")
-        folders = [f"{name}.files" if _TABLE.fullmatch(name) else name for name in folders]
-        return "/".join([str(self.model), *folders, file])
+        place, _, file = rest.rpartition("/")
+        if (is_part(file) or file == SUCCESS) and _TABLE.fullmatch(place):
+            rest = f"{place}.files/{file}"
+        return f"{self.model}/{rest}"
 
 
 _FROM = "_from"

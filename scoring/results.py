@@ -9,7 +9,8 @@ from scoring.output import RUN_KEY
 from scoring.pipeline import content_type_of
 from scoring.receipt import Receipt
 from scoring.services import Services
-from scoring.splits.table_folder import is_part, parts_of
+from scoring.splits.table_folder import parts_of
+from scoring.table_parts import is_part
 from storage import Blob, BlobPath
 
 Kind = Literal["output", "rejects"]

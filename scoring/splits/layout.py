@@ -8,7 +8,8 @@ from scoring.output import Output, Target
 from scoring.parquet.codec import CONTENT_TYPE
 from scoring.pipeline import outputs_of
 from scoring.services import Services
-from scoring.splits.table_folder import TableFolder, part_name
+from scoring.splits.table_folder import TableFolder
+from scoring.table_parts import part_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ and then the run's next try or the sweeper goes on. The folder belongs to the ne
 results do, and each of its blobs is changed only where it is still what it was when the input was looked at.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -14,14 +13,11 @@ from errors import BlobNotFoundError, BlocksMissingError, ConditionFailedError
 from scoring.job import Run
 from scoring.output import INPUT_KEY, RUN_KEY, Output, check_current, owner
 from scoring.parquet.codec import CONTENT_TYPE
+from scoring.table_parts import SUCCESS, is_part, part_name
 from storage import ANY_ETAG, Blob, BlobPath, BlobStore
-
-SUCCESS = "_SUCCESS"
 
 PART_KEY = "dropscore_part"
 """Metadata of a folder's files: nothing else that lies there is ever touched."""
-
-_PART = re.compile(r"part-\d{5}\.parquet")
 
 
 class TableFolder:
@@ -131,16 +127,6 @@ class SingleTable(Output):
         super().remove(look)
 
 
-def part_name(split: int) -> str:
-    """Return what the file of a split is called."""
-    return f"part-{split:05d}.parquet"
-
-
-def is_part(name: str) -> bool:
-    """Say whether the file of a split may be called so."""
-    return _PART.fullmatch(name) is not None
-
-
 def parts_of(blobs: BlobStore, path: BlobPath, run_id: str) -> list[Blob]:
     """Return the files of the folder that this run has completed, in order; none where there is no such folder."""
     own = [blob for blob in _files(blobs, path) if blob.metadata.get(RUN_KEY) == run_id]
@@ -179,7 +165,7 @@ def _files(blobs: BlobStore, path: BlobPath) -> Iterator[Blob]:
     prefix = f"{path.name}/"
     for blob in blobs.list(path.container, prefix, metadata=True):
         name = blob.path.name.removeprefix(prefix)
-        if name == SUCCESS or _PART.fullmatch(name):
+        if name == SUCCESS or is_part(name):
             yield blob
 
 

@@ -14,7 +14,7 @@ from model_store import ModelReference
 from scoring.intake import accept_message
 from scoring.job import Job, format_of
 from scoring.options import Format, Options
-from scoring.splits.table_folder import SUCCESS, part_name
+from scoring.table_parts import SUCCESS, is_part, part_name
 from storage import BlobPath
 from tests.hand_model import make_sample
 from tests.scoring.test_csv import GOOD
@@ -35,9 +35,19 @@ def job_of(place: str, model: str = "churn", output_format: Format | None = None
         ("incoming/churn/a.parquet.CSV", None, "churn/a.parquet.CSV.csv"),
         ("incoming/churn/a.csv.csv", None, "churn/a.csv.csv"),
         ("incoming/churn/a.csv.gz", "parquet", "churn/a.csv.gz.parquet"),
-        ("incoming/churn/t.parquet/part-0.csv", None, "churn/t.parquet.files/part-0.csv"),
-        ("incoming/churn/t.parquet.files/part-0.csv", None, "churn/t.parquet.files.files/part-0.csv"),
-        ("incoming/churn/t.csv/part-0.csv", None, "churn/t.csv/part-0.csv"),
+        (
+            "incoming/churn/t.parquet/part-00000-4f1c.c000.snappy.parquet",
+            None,
+            "churn/t.parquet/part-00000-4f1c.c000.snappy.parquet",
+        ),
+        ("incoming/churn/t.parquet/x=1/part-00000.parquet", None, "churn/t.parquet/x=1/part-00000.parquet"),
+        ("incoming/churn/t.parquet/part-00000.parquet", None, "churn/t.parquet.files/part-00000.parquet"),
+        (
+            "incoming/churn/t.parquet.files/part-00000.parquet",
+            None,
+            "churn/t.parquet.files.files/part-00000.parquet",
+        ),
+        ("incoming/churn/t.csv/part-00000.parquet", None, "churn/t.csv/part-00000.parquet"),
         ("incoming/risk/a.csv", None, "churn/_from/incoming/risk/a.csv"),
         ("incoming/churn@3/a.csv", None, "churn/_from/incoming/churn@3/a.csv"),
         ("incoming/a.csv", None, "churn/_from/incoming/a.csv"),
@@ -102,8 +112,7 @@ def mistakable(job: Job) -> Iterator[Job]:
 def test_no_two_inputs_share_a_place(jobs: list[Job]) -> None:
     """Different inputs, models or formats have different results; different inputs or models different rejects.
 
-    And what is put into the folder that a Parquet result may be is never at the place of another result, nor
-    between its parts.
+    And no result is at the place of a part of another, that may be a folder.
     """
     scored, rejected = defaultdict(set), defaultdict(set)
     for job in chain.from_iterable(map(mistakable, jobs)):
@@ -114,8 +123,8 @@ def test_no_two_inputs_share_a_place(jobs: list[Job]) -> None:
     for places in (scored, rejected):
         assert [who for who in places.values() if len(who) > 1] == []
         for name in places:
-            _, *folders, _ = name.split("/")  # a model may be called so: no result is as short as that
-            assert not [folder for folder in folders if format_of(folder) == "parquet"], name
+            place, _, file = name.partition("/")[2].rpartition("/")  # a model's name is no result's
+            assert format_of(place) != "parquet" or not (is_part(file) or file == SUCCESS), name
     # what a result is in follows from its name
     assert all(format_of(name) == kind for name, [(_, _, kind)] in scored.items())
 

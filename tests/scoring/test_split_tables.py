@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from scoring.splits.table_folder import SUCCESS
+from scoring.table_parts import SUCCESS
 from storage import BlobPath
 from tests.hand_model import make_sample
 from tests.memory_store import MemoryQueueStore
@@ -110,17 +110,16 @@ def test_a_failed_newer_version_leaves_no_folder(fleets, parquet) -> None:
 
 
 def test_a_table_of_parts_holds_nothing_of_other_inputs(fleets, parquet, tmp_path: Path) -> None:
-    """What was scored of a folder called a.parquet lies beside the parts of a file called so, not among them."""
+    """What is called as its parts lies beside them, not among them; and no other file is touched."""
     fleet = fleets(split_rows=100)
     data = parquet(table(80), row_group_size=80)
-    outputs = [fleet.score(f"a.parquet/{name}", data).output for name in ("part-00000.parquet", "more.parquet")]
+    others = [fleet.score(f"a.parquet/{name}", data).output for name in ("part-00000.parquet", "more.parquet")]
+    assert others == ["scored/churn/a.parquet.files/part-00000.parquet", "scored/churn/a.parquet/more.parquet"]
     receipt = fleet.score("a.parquet", parquet(table(300), row_group_size=100))
-    assert ds.dataset(folder(fleet, receipt.output, tmp_path)).count_rows() == receipt.rows["read"] == 300
+    place = folder(fleet, receipt.output, tmp_path)
+    assert ds.dataset(sorted(place.glob("part-*"))).count_rows() == receipt.rows["read"] == 300
     fleet.score("a.parquet", data)  # the parts go, and nothing else
-    assert names(fleet, "scored") == [
-        "churn/a.parquet",
-        *sorted(place.removeprefix("scored/") for place in outputs),
-    ]
+    assert names(fleet, "scored") == sorted(["churn/a.parquet", *(name.removeprefix("scored/") for name in others)])
 
 
 @pytest.mark.parametrize("keep", ["all", ["row", "plan"]])

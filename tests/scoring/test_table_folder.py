@@ -10,7 +10,8 @@ from model_store import ModelReference
 from scoring.job import Job, Run
 from scoring.options import Options
 from scoring.output import RUN_KEY
-from scoring.splits.table_folder import SUCCESS, TableFolder, part_name
+from scoring.splits.table_folder import TableFolder
+from scoring.table_parts import SUCCESS, part_name
 from storage import BlobPath
 from tests.memory_store import MemoryBlobStore
 from tests.scoring.test_pipeline import Interrupted
