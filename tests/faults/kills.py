@@ -3,7 +3,7 @@
 from functools import partial
 from random import Random
 
-from tests.faults.cases import Case, Kind, Outcome, conclude
+from tests.faults.cases import PATIENT, Case, Kind, Outcome, conclude
 from tests.faults.invariants import Promise
 from tests.faults.lab import BACKENDS, Backend, Lab
 from tests.faults.recorder import Strike
@@ -63,7 +63,7 @@ def dooms(scene: Scene, backend: Backend) -> Kind:
         seeds = [random.randrange(2**32) for _ in range(DOOMS)]
         return [Case(f"seed {seed}", partial(doomed, lab, scene, backend, seed)) for seed in seeds]
 
-    return Kind(f"kill at random moments: {scene.name}, {backend}", make)
+    return Kind(f"kill at random moments: {scene.name}, {backend}", make, at_once=PATIENT)
 
 
 def losses(scene: Scene, tested: int = 0) -> Kind:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from random import Random
 
-from tests.faults.cases import Case, Kind, Outcome, conclude
+from tests.faults.cases import PATIENT, Case, Kind, Outcome, conclude
 from tests.faults.invariants import Promise
 from tests.faults.lab import Lab, Site
 from tests.faults.network import Fault, Network, Once, Storm, Weather, fair
@@ -66,7 +66,8 @@ def outages(scene: Scene, *, lasting: bool, tested: int = 0) -> Kind:
             for fault in Fault
         ]
 
-    return Kind(f"storage fault{', lasting' if lasting else ''}: {scene.name}", make, tested=tested)
+    name = f"storage fault{', lasting' if lasting else ''}: {scene.name}"
+    return Kind(name, make, at_once=PATIENT, tested=tested)
 
 
 def storms(scene: Scene, tested: int = 0) -> Kind:
@@ -76,7 +77,7 @@ def storms(scene: Scene, tested: int = 0) -> Kind:
         seeds = [random.randrange(2**32) for _ in range(STORMS)]
         return [Case(f"storm {seed}", partial(disturbed, lab, scene, Storm(seed, CHANCE), 0)) for seed in seeds]
 
-    return Kind(f"storage faults, p = {CHANCE}: {scene.name}", make, tested=tested)
+    return Kind(f"storage faults, p = {CHANCE}: {scene.name}", make, at_once=PATIENT, tested=tested)
 
 
 KINDS = [

@@ -1,0 +1,55 @@
+"""Cases of a kind are counted, and shared by processes that try a part each."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import typer
+
+from tests.faults.__main__ import read_part
+from tests.faults.cases import Case, Kind, Outcome, try_kind
+from tests.faults.lab import Lab
+
+
+@pytest.fixture
+def tried() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def kind(tried: list[int]) -> Kind:
+    """Give a kind of seven cases, two of which break something; they note their numbers in `tried`."""
+
+    def run(number: int) -> Outcome:
+        tried.append(number)
+        return Outcome(["broken"] if number in (2, 5) else [], runs=2)
+
+    return Kind("seven", lambda _lab, _random: [Case(str(n), partial(run, n)) for n in range(7)], at_once=1)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab() as opened:
+        yield opened
+
+
+def test_parts_add_up(lab: Lab, kind: Kind, tried: list[int]) -> None:
+    """Two processes with a part each try every case once, and their counts add up to those of one."""
+    rows = [try_kind(kind, lab, part=(number, 2)) for number in (1, 2)]
+    assert tried == [0, 2, 4, 6, 1, 3, 5]
+    assert [(row.cases, row.runs, row.violations) for row in rows] == [(4, 8, ["2: broken"]), (3, 6, ["5: broken"])]
+
+
+def test_the_same_seed_draws_the_same_cases(lab: Lab, kind: Kind, tried: list[int]) -> None:
+    """Where only some cases are tried, the parts are of the same draw: no case is tried twice."""
+    for number in (1, 2):
+        try_kind(kind, lab, most=5, part=(number, 2), seed=3)
+    assert len(set(tried)) == len(tried) == 5
+
+
+def test_a_part_is_two_numbers() -> None:
+    """A part that there is not is refused, rather than no case tried."""
+    assert read_part("2/3") == (2, 3)
+    for text in ("0/2", "3/2", "2", "", "a/b", "1/2/3"):
+        with pytest.raises(typer.BadParameter):
+            read_part(text)
