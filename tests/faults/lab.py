@@ -27,6 +27,7 @@ from scoring.services import Services
 from settings import Settings
 from storage import BlobPath, QueueMessage, Storage
 from tests.faults.leases import give_back
+from tests.faults.places import Reader, find_reader, forget, make
 from tests.faults.recorder import read_log
 from tests.faults.results import read_result
 from tests.faults.scenes import Scene
@@ -49,6 +50,17 @@ NAMES = ("incoming", "scored", "rejected", "runs", "models", "jobs_queue", "spli
 
 PATIENCE = 90  # seconds until a worker that has not ended counts as stuck
 
+PRELOADED = [
+    "tests.faults.worker",
+    "scoring.intake",
+    "scoring.sweeper",
+    "model_store.model",
+    "web.access",
+    "azurefunctions.extensions.bindings.blob",
+    "onnxruntime",
+]
+"""What workers import, but function_app: it reads its settings when it is imported."""
+
 
 @dataclass(frozen=True)
 class Whole:
@@ -68,14 +80,16 @@ class Lab:
         self.folder = Path(self._folder.name)
         self._given = azurite
         self._started: Azurite | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._packages: dict[float, Path] = {}
+        self.shelves: dict[float, str] = {}
+        """Containers that several cases have, by the bias of the model in them."""
         self._wholes: dict[tuple[bytes, float], Whole] = {}
         self._calls: dict[tuple[Scene, Backend, int], int] = {}
         self._counting = threading.Lock()
         self._processes = multiprocessing.get_context("forkserver")
         # Workers are forked from a process that has imported all this and done nothing yet.
-        self._processes.set_forkserver_preload(["tests.faults.worker", "scoring.intake", "model_store.model"])
+        self._processes.set_forkserver_preload(PRELOADED)
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +109,11 @@ class Lab:
                 self._started = Azurite.on_free_ports().start()
                 self._given = self._started.connection_string
             return self._given
+
+    @cached_property
+    def storage(self) -> Storage:
+        """All that is in Azurite: one client for all cases, whose connections stay open."""
+        return connect(Settings.load({"AzureWebJobsStorage": self.connection_string}))
 
     def package(self, bias: float = -2.0) -> Path:
         """Return the package of the hand-made model with that bias."""
@@ -147,17 +166,27 @@ class Lab:
             environment["AzureWebJobsStorage"] = self.connection_string
         environment |= COMMON | {f"DROPSCORE_{name.upper()}": value for name, value in scene.settings.items()}
         environment["DROPSCORE_CACHE"] = str(folder / "cache")
+        if backend == "azurite" and len(biases) == 1:
+            environment["DROPSCORE_MODELS"] = self.shelf(*biases)
         site = Site(self, scene, environment, folder)
-        services = Services.open(site.settings)  # makes containers and queues
-        services.engine.close()
-        for queue in site.queues:
-            site.storage.queues.create_queue(queue)
+        make(site.storage, site.containers, [*site.queues, site.settings.events_queue])
         models = Registry(site.storage.blobs, site.settings.models)
-        for bias in biases:
-            models.add("churn", self.package(bias))
+        if site.settings.models in site.containers:
+            for bias in biases:
+                models.add("churn", self.package(bias))
         if len(biases) > 1:
             models.set_alias("churn", "champion", 1)
         return site
+
+    def shelf(self, bias: float) -> str:
+        """Return a container of Azurite's that has the model with that bias, for cases that move no alias."""
+        package = self.package(bias)
+        with self._lock:
+            if bias not in self.shelves:
+                shelf = f"models-{uuid4().hex[:12]}"
+                Registry(self.storage.blobs, shelf).add("churn", package)
+                self.shelves[bias] = shelf
+            return self.shelves[bias]
 
     def count_calls(self, scene: Scene, backend: Backend = "azurite", *, biases: Sequence[float] = (-2.0,)) -> int:
         """Return K: how often one undisturbed worker calls storage, the deletion of its message included."""
@@ -199,7 +228,19 @@ class Site:
     @cached_property
     def storage(self) -> Storage:
         """The storage itself, without any disturbance."""
-        return connect(self.settings)
+        return connect(self.settings) if self.settings.folder else self.lab.storage
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The same for those who only read."""
+        return find_reader(self.storage, self.settings)
+
+    @property
+    def containers(self) -> list[str]:
+        """The containers that no other case has."""
+        ours = self.settings
+        names = (ours.incoming, ours.scored, ours.rejected, ours.runs, ours.models)
+        return [name for name in names if name not in self.lab.shelves.values()]
 
     @property
     def queues(self) -> list[str]:
@@ -275,10 +316,16 @@ class Site:
                 else:
                     give_back(self.storage, queue, message)
 
+    def written(self) -> int:
+        """Return how many bytes workers have written down so far."""
+        return sum(log.stat().st_size for log in tuple(self.logs) if log.exists())
+
     def read_logs(self) -> list[dict[str, Any]]:
         """Return what all workers wrote down, one after the other."""
         return [line for log in self.logs for line in read_log(log)]
 
     def close(self) -> None:
-        """Forget the case's files; what is in Azurite goes with Azurite."""
+        """Forget the case."""
+        if not self.settings.folder:
+            forget(self.storage, self.containers, [*self.queues, self.settings.events_queue])
         shutil.rmtree(self.folder, ignore_errors=True)

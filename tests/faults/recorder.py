@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from scoring.receipt import Receipt
 from storage import BlobPath, Storage
+from tests.faults.places import Reader
 from tests.faults.results import digest, read_result
 
 Answer = TypeVar("Answer")
@@ -41,11 +42,20 @@ class Recorder:
     """Writes down a worker's calls, one JSON line each, so that a killed process has told all it did."""
 
     def __init__(
-        self, storage: Storage, direct: Storage, log: Path, *, looks: Sequence[BlobPath], strike: Strike | None
+        self,
+        storage: Storage,
+        direct: Storage,
+        log: Path,
+        *,
+        reader: Reader,
+        looks: Sequence[BlobPath],
+        strike: Strike | None,
     ) -> None:
         self._direct = direct
+        self._reader = reader
         self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._looks = looks
+        self._containers = {path.container for path in looks}
         self._strike = strike
         self._lock = threading.Lock()
         self._calls = 0
@@ -74,17 +84,17 @@ class Recorder:
             return answer
         finally:
             self._hit(number, after=True)
-            if name in CHANGES:
-                self.look()
+            if name in CHANGES and isinstance(subject, BlobPath) and subject.container in self._containers:
+                self.look()  # a call changes one container, or a queue
 
     def look(self) -> None:
         """Read the results as anybody may at this moment, and write down what was there."""
         for path in self._looks:
-            if found := read_result(self._direct.blobs, path):
+            if found := read_result(self._reader, path):
                 self.note(seen=str(path), etag=found[0], digest=digest(found[1]))
 
     def _look_at_receipt(self, path: BlobPath) -> None:
-        etag, data = self._direct.blobs.poll(path) or ("", b"")
+        etag, data = self._reader.poll(path) or ("", b"")
         self.note(receipt=str(path), etag=etag, is_final=Receipt.from_json(data).is_final)
 
     def _hit(self, number: int, *, after: bool) -> None:

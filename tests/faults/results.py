@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from errors import BlobNotFoundError
-from storage import Blob, BlobPath, BlobStore
+from storage import BlobPath
+from tests.faults.places import Reader
 
 
-def read_result(blobs: BlobStore, path: BlobPath) -> tuple[str, bytes] | None:
+def read_result(blobs: Reader, path: BlobPath) -> tuple[str, bytes] | None:
     """Return an ETag and what is at a path: a CSV file's bytes, or a table's rows, however many files it has.
 
     None where there is nothing yet, or a folder that is being written.
@@ -28,24 +29,23 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _read_folder(blobs: BlobStore, path: BlobPath) -> tuple[str, bytes] | None:
+def _read_folder(blobs: Reader, path: BlobPath) -> tuple[str, bytes] | None:
     before = _success(blobs, path)
     if before is None:
         return None
     try:
         names = [blob.path for blob in blobs.list(path.container, f"{path.name}/part-")]
-        parts = [blobs.read(name) for name in names]
+        parts = [(blobs.poll(name) or ("", b""))[1] for name in names]
     except BlobNotFoundError:  # taken away meanwhile: then `_SUCCESS` was taken before it
         parts = []
     after = _success(blobs, path)
-    if after is None or after.etag != before.etag:
-        return None
-    return before.etag, _rows(parts)
+    return (before, _rows(parts)) if before == after else None
 
 
-def _success(blobs: BlobStore, path: BlobPath) -> Blob | None:
+def _success(blobs: Reader, path: BlobPath) -> str | None:
+    """Return the ETag of the folder's `_SUCCESS`, if there is one."""
     try:
-        return blobs.stat(BlobPath(path.container, f"{path.name}/_SUCCESS"))
+        return (blobs.poll(BlobPath(path.container, f"{path.name}/_SUCCESS")) or ("", b""))[0]
     except BlobNotFoundError:
         return None
 

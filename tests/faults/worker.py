@@ -25,6 +25,7 @@ from storage import BlobPath, QueueMessage, Storage, open_storage
 from storage.azure import AzureBlobStore, AzureQueueStore
 from storage.azure_client import RetryOptions
 from tests.faults.leases import LEASE, give_back, waiting
+from tests.faults.places import find_reader
 from tests.faults.recorder import Recorder, Strike, kill
 
 MOST_DELIVERIES: int = json.loads((Path(__file__).parents[2] / "host.json").read_text("utf-8"))["extensions"][
@@ -68,9 +69,11 @@ def work(task: Task) -> None:
     """Do all there is to do, then end; the entry of a worker's process."""
     os.environ.update(task.environment)  # this process is new, and the app reads it next
     logging.getLogger().addHandler(logging.NullHandler())  # what is logged is not what is tested
-    storage = connect(Settings.load({**os.environ, **task.direct}))
-    ours = connect(Settings.load(), QUICK if task.direct else PATIENT)
-    recorder = Recorder(ours, storage, task.log, looks=task.looks, strike=task.strike)
+    settings = Settings.load({**os.environ, **task.direct})
+    storage = connect(settings)
+    ours = connect(Settings.load(), QUICK) if task.direct else storage
+    reader = find_reader(storage, settings)
+    recorder = Recorder(ours, storage, task.log, reader=reader, looks=task.looks, strike=task.strike)
     seen = task.sabotage(recorder.recorded) if task.sabotage else recorder.recorded
     scoring.services.open_storage = lambda _settings: seen
     if task.doom is not None:
