@@ -1,12 +1,12 @@
 """One load per process however many threads ask; one download per machine; damage is mended once."""
 
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import model_store.cache
+import model_store.resolver
 from errors import ModelNotFoundError, PackageInvalidError
 from model_store.cache import ModelCache
 from model_store.disk_cache import DiskCache
@@ -34,6 +34,17 @@ class CountingRegistry(Registry):
         super().fetch(version, folder)
 
 
+class Clock:
+    """The monotonic clock, which stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self):
+        """Return the seconds it shows."""
+        return self.now
+
+
 @pytest.fixture
 def registry(blobs, packages):
     registry = CountingRegistry(blobs)
@@ -49,15 +60,17 @@ def folder(tmp_path):
     return tmp_path / "cache" / "deep"
 
 
-def test_an_alias_is_remembered_for_a_while(registry, folder):
+def test_an_alias_is_remembered_for_a_while(registry, folder, monkeypatch):
     """Within `alias_seconds` nobody asks the registry again; after that a moved alias is seen."""
-    cache = ModelCache(registry, folder, alias_seconds=0.2)
+    clock = Clock()
+    monkeypatch.setattr(model_store.resolver, "time", clock)
+    cache = ModelCache(registry, folder, alias_seconds=60)
     assert cache.resolve("churn").version == 1
     registry.set_alias("churn", "champion", 2)
     asked = registry.resolved
     assert cache.resolve("churn").version == 1
     assert registry.resolved == asked
-    time.sleep(0.25)
+    clock.now += 61
     assert cache.resolve("churn").version == 2
     assert registry.resolved == asked + 1
 

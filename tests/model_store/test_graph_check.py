@@ -136,9 +136,9 @@ def test_a_large_tree_ensemble_takes_no_time(check):
         nodes_truenodeids=[2**62, -1] * (count // 2),
     )
     content = model_of(node, domains=["", "ai.onnx.ml"]).SerializeToString()
-    started = time.perf_counter()
+    started = time.thread_time()  # whatever else this machine does
     check(content)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
     node.attribute.append(AttributeProto(name="late", type=AttributeProto.TENSOR, t=outside()))
     with pytest.raises(PackageInvalidError, match="weights in other files"):
         check(model_of(node, domains=["", "ai.onnx.ml"]))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, example, given
@@ -84,14 +85,15 @@ def store(request, tmp_path_factory, azurite: str, hand_package: Path) -> Iterat
     """Services on a folder, and on Azurite, with containers of their own."""
     folder = tmp_path_factory.mktemp("names")
     on_folder = request.param == "folder"
-    names = {name: f"names-{name}" for name in ("incoming", "scored", "rejected", "runs", "models")}
+    mark = uuid4().hex[:12]
+    names = {name: f"{name}-{mark}" for name in ("incoming", "scored", "rejected", "runs", "models")}
     opened = Services.open(
         Settings(
             folder=str(folder / "store") if on_folder else "",
             storage=AZURITE if on_folder else Connection("AzureWebJobsStorage", azurite),
             cache=str(folder / "cache"),
-            jobs_queue="names-jobs",
-            events_queue="names-events",
+            jobs_queue=f"jobs-{mark}",
+            events_queue=f"events-{mark}",
             threads=1,
             **names,
         )

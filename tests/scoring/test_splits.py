@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -219,10 +220,11 @@ def test_options_hold_for_every_split(fleets, options) -> None:
 
 @pytest.fixture
 def azure_services(azurite: str, tmp_path: Path, hand_package: Path) -> Iterator[Services]:
+    mark = uuid4().hex[:12]
     settings = Settings(
         storage=Connection("Azurite", azurite),
         cache=str(tmp_path),
-        **{name: f"splits-{name}" for name in ("incoming", "scored", "rejected", "runs", "models")},
+        **{name: f"{name}-{mark}" for name in ("incoming", "scored", "rejected", "runs", "models")},
     )
     opened = Services.open(settings)
     Registry(opened.blobs, settings.models).add("churn", hand_package)
