@@ -35,11 +35,10 @@ demo: setup ## Score a quarter of New York's flights of 2013, end to end, and pr
 start: setup ## Run the app on this machine, for your own files (Ctrl+C stops it); FLAGS= are devhost's
 	@$(BIN)/python -m examples.start $(FLAGS)
 
-# A process for each core, up to four: each has an Azurite of its own, and some tests take a gigabyte. They keep all
-# cores busy, so that a model which is trained on several would only wait for them: it is trained on one.
+# A process for each core, up to four: each has an Azurite of its own, and some tests take a gigabyte.
 PROCESSES ?= logical
 test: setup ## Run the tests (PROCESSES=0: one after the other, in one process)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --maxprocesses 4 --dist worksteal
+	@$(BIN)/python -m pytest -n $(PROCESSES) --maxprocesses 4 --dist worksteal
 
 MINUTES ?= 10
 SEED ?= 1

@@ -1,5 +1,6 @@
 """What tests of several floors share: the hand-built model, and services on a folder that have it registered."""
 
+import os
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +24,10 @@ from tests.split_runs import Fleet, memory_services
 
 # `make test-frameworks`, `test-clients` and `test-pages` run these.
 collect_ignore = ["frameworks", "clients", "pages"]
+
+# What is trained here is small: on several cores that others use too, its threads wait for each other, and the same
+# model takes five times as much of them. OpenMP reads this when scikit-learn is first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Machines are shared and noisy: a slow example is no failure.
 hypothesis_settings.register_profile("house", deadline=None)
