@@ -21,7 +21,7 @@ from devhost.azurite import Azurite
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 QUICK = ("--queue-lease", "2", "--blob-scan", "0.5")
-PATIENCE = 20  # seconds that a test waits for what must come
+PATIENCE = 60  # seconds that a test waits for what must come; machines are shared
 
 
 def wait_until(condition, what, timeout=PATIENCE):

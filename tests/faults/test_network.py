@@ -14,7 +14,7 @@ from storage.azure import AzureBlobStore, AzureQueueStore
 from storage.azure_client import RetryOptions
 from tests.faults.network import ASKING, Fault, Network, Once, Seen, Storm
 
-ONCE = RetryOptions(total=0, answer_timeout=0.5)
+ONCE = RetryOptions(total=0)
 """Of a client that never asks again."""
 
 pytestmark = pytest.mark.azurite
@@ -41,8 +41,9 @@ def test_a_fault_is_seen_by_the_client_and_some_writes_are_applied(
     azurite: str, direct: AzureBlobStore, path: BlobPath, fault: Fault
 ) -> None:
     """The client gets an error in each case; whether its write was done depends on the fault."""
+    retries = replace(ONCE, answer_timeout=2) if fault is Fault.TIMEOUT else ONCE
     with Network(azurite, Once(1, fault)) as network, pytest.raises(StorageUnavailableError):
-        client(network, ONCE).write(path, b"rows")
+        client(network, retries).write(path, b"rows")
     assert [seen.fault for seen in network.seen] == [fault]
     if fault in (Fault.RESET_AFTER, Fault.TIMEOUT, Fault.TRUNCATED):
         assert direct.read(path) == b"rows"
