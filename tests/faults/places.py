@@ -3,13 +3,14 @@
 Looks are most of a case's requests, and our own client has five times the work with each.
 """
 
-import threading
 from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Protocol, cast
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
+
+from urllib3 import HTTPConnectionPool, HTTPHeaderDict
+from urllib3.exceptions import HTTPError
 
 from devhost.azurite import ACCOUNT, endpoints
 from errors import BlobNotFoundError, StorageUnavailableError
@@ -33,13 +34,13 @@ class OpenReader:
     """Reads Azurite's open containers, without a key; errors as in BlobStore. One instance serves many threads."""
 
     def __init__(self, connection_string: str) -> None:
-        self._place = endpoints(connection_string)["blob"]
-        self._threads = threading.local()
+        host, port = endpoints(connection_string)["blob"]
+        self._pool = HTTPConnectionPool(host, port, maxsize=8, retries=TRIES, timeout=30)
 
     def poll(self, path: BlobPath) -> tuple[str, bytes]:
         """Return a blob's ETag and bytes."""
-        answer, data = self._get(str(path), quote(str(path)))
-        return _unquote(answer.headers["ETag"]), data
+        headers, data = self._get(str(path), quote(str(path)))
+        return _unquote(headers["ETag"]), data
 
     def list(self, container: str, prefix: str = "") -> Iterator[Blob]:
         """Yield the blobs whose names start with `prefix`; there are few."""
@@ -51,25 +52,16 @@ class OpenReader:
             path, modified = BlobPath(container, told["Name"]), parsedate_to_datetime(told["Last-Modified"])
             yield Blob(path, int(told["Content-Length"]), _unquote(told["Etag"]), modified)
 
-    def _get(self, subject: str, target: str) -> tuple[HTTPResponse, bytes]:
-        for _ in range(TRIES):
-            try:
-                connection = self._threads.connection
-            except AttributeError:
-                connection = self._threads.connection = HTTPConnection(*self._place, timeout=30)
-            try:
-                connection.request("GET", f"/{ACCOUNT}/{target}", headers={"x-ms-version": VERSION})
-                answer = connection.getresponse()
-                data = answer.read()
-            except (HTTPException, OSError):
-                connection.close()  # the next try opens it again
-                continue
-            if answer.status == 404:
-                raise BlobNotFoundError(f"{subject}: it does not exist", file=subject)
-            if answer.status != 200:
-                raise StorageUnavailableError(f"{subject}: Azurite says {answer.status}", file=subject)
-            return answer, data
-        raise StorageUnavailableError(f"{subject}: no answer from Azurite", file=subject)
+    def _get(self, subject: str, target: str) -> tuple[HTTPHeaderDict, bytes]:
+        try:
+            answer = self._pool.request("GET", f"/{ACCOUNT}/{target}", headers={"x-ms-version": VERSION})
+        except HTTPError as error:
+            raise StorageUnavailableError(f"{subject}: no answer from Azurite", file=subject) from error
+        if answer.status == 404:
+            raise BlobNotFoundError(f"{subject}: it does not exist", file=subject)
+        if answer.status != 200:
+            raise StorageUnavailableError(f"{subject}: Azurite says {answer.status}", file=subject)
+        return answer.headers, answer.data
 
 
 def find_reader(storage: Storage, settings: Settings) -> Reader:
