@@ -81,7 +81,10 @@ def make(storage: Storage, containers: Iterable[str], queues: Iterable[str]) -> 
 
 
 def forget(storage: Storage, containers: Iterable[str], queues: Iterable[str]) -> None:
-    """Delete containers and queues of Azurite: to find a blob, it looks through all those of an account."""
+    """Delete containers and queues of Azurite: to list a container, it goes through all blobs of an account.
+
+    Where there are 60,000 of them, that takes it 18 ms.
+    """
     blobs, messages = cast("Any", storage.blobs), cast("Any", storage.queues)
     for container in containers:
         blobs._service.delete_container(container)
