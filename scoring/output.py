@@ -68,9 +68,13 @@ class Output:
         """What the ids of this run's blocks begin with."""
         return self._run.id[:16]
 
-    def stage(self, sequence: int, data: bytes | memoryview) -> str:
-        """Upload one block and return its id; `sequence` is its number, unique in this output."""
-        name = block_id(self.block_prefix, sequence, data)
+    def stage(self, sequence: int, data: bytes | memoryview, sign: bytes | None = None) -> str:
+        """Upload one block and return its id; `sequence` is its number, unique in this output.
+
+        `sign` is what tells the block from any other that a run of this id can have under this number, where that
+        is less than all of `data`: the input's own text is the same in all of them.
+        """
+        name = block_id(self.block_prefix, sequence, data if sign is None else sign)
         self.blobs.stage_block(self.path, name, data)
         return name
 

@@ -36,7 +36,7 @@ def _quote(text: pa.Array, options: Dialect) -> pa.Array:
     if not options.quote:
         return text
     marks = (options.delimiter, options.quote, "\r", "\n")
-    data = memoryview(_bytes(text))
+    data = memoryview(bytes_of(text))
     if not any(_holds(data, mark) for mark in marks):  # a look at all cells at once: many times faster
         return text
     special = pc.match_substring_regex(text, f"[{''.join(_escape(mark) for mark in marks)}]")
@@ -60,6 +60,17 @@ def appended(records: Records, rows: np.ndarray | None, columns: Sequence[pa.Arr
     `rows` is a boolean array of the records to take, None for all of them; `columns` are of that many cells. A last
     record without a line end stays without one.
     """
+    return spliced(records, rows, added_text(columns, options))
+
+
+def added_text(columns: Sequence[pa.Array], options: Dialect) -> pa.Array:
+    """Return what is appended to each record: `columns` (text), a delimiter before each."""
+    nothing = scalar(b"", _BYTES)
+    return pc.binary_join_element_wise(nothing, *columns, scalar(options.delimiter.encode(), _BYTES))
+
+
+def spliced(records: Records, rows: np.ndarray | None, added: pa.Array) -> pa.Buffer:
+    """Return the records as `appended` does, with `added`, of `added_text`, before each line end."""
     if rows is not None and not rows.all():
         records = _chosen(records, rows)
     # The text is looked at as pieces that begin with the line end of the record before, so that none has to be cut.
@@ -68,10 +79,8 @@ def appended(records: Records, rows: np.ndarray | None, columns: Sequence[pa.Arr
     pieces = pa.Array.from_buffers(
         _BYTES, len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(records.data)]
     )
-    nothing = scalar(b"", _BYTES)
-    added = pc.binary_join_element_wise(nothing, *columns, scalar(options.delimiter.encode(), _BYTES))
     added = pa.concat_arrays([added, from_cells([b""], _BYTES)])  # the last piece is the last line end
-    return _bytes(pc.binary_join_element_wise(pieces, added, nothing))
+    return bytes_of(pc.binary_join_element_wise(pieces, added, scalar(b"", _BYTES)))
 
 
 def _chosen(records: Records, rows: np.ndarray) -> Records:
@@ -94,7 +103,7 @@ def _tails(records: Records) -> np.ndarray:
 def lines(columns: Sequence[pa.Array], line_end: bytes, options: Dialect) -> pa.Buffer:
     """Return records made of `columns` (text) alone."""
     joined = pc.binary_join_element_wise(*columns, scalar(options.delimiter.encode(), _BYTES))
-    return _bytes(pc.binary_join_element_wise(joined, scalar(line_end, _BYTES), scalar(b"", _BYTES)))
+    return bytes_of(pc.binary_join_element_wise(joined, scalar(line_end, _BYTES), scalar(b"", _BYTES)))
 
 
 def join_fields(fields: Sequence[str], line_end: bytes, options: Dialect) -> bytes:
@@ -109,7 +118,7 @@ def _quoted(field: str, options: Dialect) -> str:
     return field
 
 
-def _bytes(array: pa.Array) -> pa.Buffer:
+def bytes_of(array: pa.Array) -> pa.Buffer:
     """Return all of an array's cells as one run of bytes, without copying."""
     offsets = np.frombuffer(array.buffers()[1], np.int32)
     start, end = int(offsets[array.offset]), int(offsets[array.offset + len(array)])
