@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from errors import ColumnMissingError, ColumnTypeError, PackageInvalidError
 from model_store.arrays import from_cells, from_numpy, scalar, to_numpy
+from model_store.buffers import Buffers, Tensor
 from model_store.golden import GoldenRows
 from model_store.packages import FAST_GRAPH, GRAPH, LABELS_KEY, PackageInfo, read_package
 from model_store.signature import Column, ColumnType, Signature
@@ -85,6 +86,10 @@ class OpenGraph:
         self._no_answers = pa.RecordBatch.from_arrays(
             [pa.nulls(0, kind) for kind in self._outputs.types], schema=self._outputs
         )
+
+        def fill(cells: Sequence[str | None]) -> list[str]:
+            return [null_text if cell is None else cell for cell in cells]
+
         shapes = {name: (-1, 1) if len(tensor.shape) == 2 else (-1,) for name, tensor in tensors.items()}
         self._feeds = [
             (
@@ -95,8 +100,13 @@ class OpenGraph:
             for place, column in enumerate(signature.inputs)
         ]
         """The function that feeds each input, and whether it is called for each chunk of rows alone."""
-        self._cell_feeds = [
-            (column.name, _cell_feed(column, null_text, shapes[column.name], codes.get(place)))
+        self._cell_readers = [
+            codes[place].places if place in codes else fill if column.type is ColumnType.STRING else None
+            for place, column in enumerate(signature.inputs)
+        ]
+        """What makes of Python's cells those that an input takes; None where they are."""
+        self._tensors = [
+            Tensor(column.name, _CODE if place in codes else _TENSORS[column.type][1], shapes[column.name])
             for place, column in enumerate(signature.inputs)
         ]
         self._output_names = [column.name for column in signature.outputs]
@@ -106,6 +116,14 @@ class OpenGraph:
         ]
         """Each output's types, and the texts that its numbers stand for."""
         self._texts = {place: dict(enumerate(texts.to_pylist())) for place, texts in labels.items()}
+        self._bindable = all(
+            place in coded or column.type is not ColumnType.STRING
+            for columns, coded in ((signature.inputs, codes), (signature.outputs, labels))
+            for place, column in enumerate(columns)
+        )
+        """Whether all tensors are numbers or booleans: memory for texts cannot be bound."""
+        self._free: list[Buffers] = []
+        """Of calls that have ended: as many as there ever were at once."""
 
     def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the answers, in the output schema, for rows in the input schema; see Model.predict."""
@@ -136,13 +154,9 @@ class OpenGraph:
     def predict_cells(self, columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
         """Return each output's cells for a few rows whose cells are given by column; see Model.predict_cells."""
         rows = len(columns[0])
-        missing = -rows % _ROWS_AT_ONCE
-        feeds = {
-            name: feed([*cells, *[cells[-1]] * missing])
-            for (name, feed), cells in zip(self._cell_feeds, columns, strict=True)
-        }
+        fed = [read(cells) if read else cells for read, cells in zip(self._cell_readers, columns, strict=True)]
         given = []
-        for place, values in enumerate(self._run(feeds, rows)):
+        for place, values in enumerate(self._run_few(fed, rows)):
             texts = self._texts.get(place)
             arrow, dtype, _ = self._gives[place]
             _check_answer(values, _CODE if texts else dtype, rows, arrow)
@@ -163,14 +177,26 @@ class OpenGraph:
         }
         return self._run(feeds, len(columns[0]))
 
+    def _run_few(self, columns: Sequence[Sequence[Any]], rows: int) -> list[npt.NDArray[Any]]:
+        """Run the graph once on cells as Python has them: in memory that is bound, where that can be."""
+        if rows > _ROWS_AT_ONCE or not self._bindable:
+            missing = -rows % _ROWS_AT_ONCE
+            feeds = {
+                tensor.name: np.array([*cells, *[cells[-1]] * missing], tensor.dtype).reshape(tensor.shape)
+                for tensor, cells in zip(self._tensors, columns, strict=True)
+            }
+            return self._run(feeds, rows)
+        try:
+            buffers = self._free.pop()
+        except IndexError:  # every one of them is in use
+            buffers = Buffers(self._session, self._tensors, self._output_names, _ROWS_AT_ONCE)
+        answers = _checked(lambda: buffers.run(columns), rows)
+        self._free.append(buffers)
+        return answers
+
     def _run(self, feeds: dict[str, npt.NDArray[Any]], rows: int) -> list[npt.NDArray[Any]]:
         """Run the graph once on `rows` rows, which have been filled up, and return what those get."""
-        try:
-            answers: list[npt.NDArray[Any]] = self._session.run(self._output_names, feeds)
-        except Exception as error:  # ONNX Runtime's errors share no base class, and may quote a cell
-            raise PackageInvalidError(f"ONNX Runtime failed on these rows: {type(error).__name__}") from error
-        filled = rows + -rows % _ROWS_AT_ONCE  # a graph that gives another number is refused by the caller
-        return [values[:rows] if values.shape[:1] == (filled,) else values for values in answers]
+        return _checked(lambda: self._session.run(self._output_names, feeds), rows)
 
 
 class Model:
@@ -228,10 +254,10 @@ class _Codes:
         # which a dict takes 100 nanoseconds for.
         self._few = 64 + len(categories) // 4
 
-    def of_texts(self, cells: Sequence[str | None]) -> npt.NDArray[np.int32]:
-        """Return the codes of a few cells: [n]."""
+    def places(self, cells: Sequence[str | None]) -> list[int]:
+        """Return the codes of a few cells."""
         known, other = self._places, self._other
-        return np.array([known.get(text, other) for text in cells], np.int32)
+        return [known.get(text, other) for text in cells]
 
     def of(self, cells: pa.Array) -> npt.NDArray[np.int32]:
         """Return the codes of n cells: [n]."""
@@ -241,7 +267,7 @@ class _Codes:
             of_rows: npt.NDArray[np.int32] = codes[to_numpy(pc.fill_null(cells.indices.cast(pa.int32()), null))]
             return of_rows
         if len(cells) < self._few:
-            return self.of_texts(cells.to_pylist())
+            return np.array(self.places(cells.to_pylist()), _CODE)
         return to_numpy(pc.fill_null(pc.index_in(cells, self._texts), self._filling))
 
 
@@ -287,16 +313,14 @@ def _feed(column: Column, null_text: str, shape: tuple[int, ...], codes: _Codes 
     }.get(column.type, never_null)
 
 
-def _cell_feed(
-    column: Column, null_text: str, shape: tuple[int, ...], codes: _Codes | None
-) -> Callable[[Sequence[Any]], npt.NDArray[Any]]:
-    """Return the function that does what `_feed`'s does for cells as Python has them."""
-    if codes:
-        return lambda cells: codes.of_texts(cells).reshape(shape)
-    dtype = _TENSORS[column.type][1]
-    if column.type is ColumnType.STRING:
-        return lambda cells: np.array([null_text if c is None else c for c in cells], dtype).reshape(shape)
-    return lambda cells: np.array(cells, dtype).reshape(shape)
+def _checked(run: Callable[[], list[npt.NDArray[Any]]], rows: int) -> list[npt.NDArray[Any]]:
+    """Run a graph on `rows` rows, which have been filled up, and return what those get."""
+    try:
+        answers = run()
+    except Exception as error:  # ONNX Runtime's errors share no base class, and may quote a cell
+        raise PackageInvalidError(f"ONNX Runtime failed on these rows: {type(error).__name__}") from error
+    filled = rows + -rows % _ROWS_AT_ONCE  # a graph that gives another number is refused by the caller
+    return [values[:rows] if values.shape[:1] == (filled,) else values for values in answers]
 
 
 def _check_answer(values: npt.NDArray[Any], dtype: np.dtype[Any], rows: int, arrow: pa.DataType) -> None:

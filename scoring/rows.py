@@ -72,11 +72,12 @@ def answer_rows(rows: Sequence[Row], model: Model) -> Answers:
     columns = {}
     for column in model.signature.inputs:
         name = column.name
-        if rows and not any(name in row for row in rows):
+        cells = [row.get(name) for row in rows]
+        if cells.count(None) == len(rows) and rows and not any(name in row for row in rows):
             if column.required:
                 raise ColumnMissingError(f"column {name!r}, which the model needs, is in no row", column=name)
             continue
-        columns[name] = [row.get(name) for row in rows]
+        columns[name] = cells
     return _answer(columns, len(rows), model)
 
 

@@ -1,6 +1,8 @@
 """A few rows go a shorter way; nobody can tell by the answers."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from hypothesis import given
@@ -34,6 +36,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return open_echo_of(tmp_path_factory.mktemp("few") / "echo", SIGNATURE)
 
 
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Return a model without texts, whose memory is bound."""
+    inputs = tuple(column for column in SIGNATURE.inputs if column.type is not ColumnType.STRING)
+    return open_echo_of(tmp_path_factory.mktemp("few") / "numbers", echo_signature(inputs))
+
+
 def the_long_way(rows, model):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring.rows, "answer_few", lambda *_: None)
@@ -53,6 +62,26 @@ def test_both_ways_answer_alike(model, changes) -> None:
     """Any cells whatsoever get the answers, or the errors, that they get the long way."""
     rows = [GOOD | change for change in changes]
     assert answer_rows(rows, model).rows() == the_long_way(rows, model)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(sorted(GOOD)), CELL, max_size=2), max_size=20))
+def test_both_ways_answer_alike_in_bound_memory(numbers, changes) -> None:
+    """The same for a model whose memory is bound; nothing of rows before is left in it."""
+    rows = [GOOD | change for change in changes]
+    assert answer_rows(rows, numbers).rows() == the_long_way(rows, numbers)
+
+
+def test_calls_at_once_have_memory_each(numbers) -> None:
+    """Threads that ask at the same time get the answers to their own rows."""
+    start = Barrier(4)
+
+    def ask(number: int) -> bool:
+        start.wait(60)
+        rows = [GOOD | {"number": float(number)}]
+        return all(answer_rows(rows, numbers).rows()[0]["number_out"] == number for _ in range(200))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(4)))
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
