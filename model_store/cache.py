@@ -151,6 +151,23 @@ class ModelCache:
                 return self._take_up(wanted)
         return post.served
 
+    def at_hand(self, reference: ModelReference | str) -> Served | None:
+        """Return what `current` would, if that takes no waiting whatsoever; None otherwise."""
+        wanted = _parsed(reference)
+        version = self._resolver.known(wanted) if wanted.version is not None else None
+        with self._lock:
+            if wanted.version is None:
+                post = self._posts.get(wanted)
+                if post is None or time.monotonic() >= post.until:
+                    return None
+                self._posts.move_to_end(wanted)
+                return post.served
+            loading = self._models.get(version.digest) if version is not None else None
+            if version is None or loading is None or not loading.done() or loading.exception() is not None:
+                return None
+            self._models.move_to_end(version.digest)
+        return Served(version, loading.result())
+
     def _take_up(self, wanted: ModelReference) -> Served:
         """Serve a reference that nothing serves yet."""
         found = self._resolver.find(wanted)

@@ -63,6 +63,11 @@ class Resolver:
             self._resolved[wanted] = found
         return found
 
+    def known(self, wanted: ModelReference) -> ModelVersion | None:
+        """Return what a reference means, if that need not be asked for now; None otherwise."""
+        known = self._resolved.get(wanted)
+        return known.version if known is not None and time.monotonic() < known.until else None
+
     def _ask(self, wanted: ModelReference) -> Resolved:
         if wanted.version is not None:
             return Resolved(self._registry.resolve(wanted), float("inf"))

@@ -2,8 +2,8 @@
 
 Mounted in function_app.py, or alone: `uvicorn web.app:app`, with the same settings.
 
-Endpoints translate and delegate. Bodies are read on the event loop, which all invocations share; what scores or
-asks storage runs on Starlette's threads.
+Endpoints translate and delegate. Bodies are read on the event loop, which all invocations share; what asks storage
+runs on Starlette's threads, and so does what scores, unless that is known to be quick (web.turns).
 """
 
 from collections.abc import Callable
@@ -11,8 +11,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.telemetry import TelemetryConfig
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
@@ -40,11 +39,11 @@ from web.runs import run_routes
 from web.turns import Turns
 
 
-class Api(FastAPI):
-    """FastAPI with our layers around it, which see every request and every answer, those to bugs too."""
+class Api(Starlette):
+    """Starlette with our layers around it, which see every request and every answer, those to bugs too."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; FastAPI's own telemetry, if that is on, is to see no key."""
+        """Answer a request; nothing behind this is to see a key in its query."""
         await super().__call__(with_key_as_header(scope) if scope["type"] == "http" else scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
@@ -52,29 +51,22 @@ class Api(FastAPI):
         return Edge(super().build_middleware_stack())
 
 
-def create_app(services: Callable[[], Services], settings: Settings, check: Check = let_in) -> FastAPI:
+def create_app(services: Callable[[], Services], settings: Settings, check: Check = let_in) -> Starlette:
     """Return the API over `services`, which is called on each request and should remember what it made.
 
     `check` says whether a request may have what it asks for; by itself, the API refuses nobody.
     """
-    models, limits, turns = Models(services, settings), Limits.of(settings), Turns()
+    models, limits = Models(services, settings), Limits.of(settings)
+    turns = Turns(models)
 
     async def health(_request: Request) -> Response:
         """Say that the process answers; nothing else is asked."""
         return answer({"status": "ok", "version": VERSION})
 
-    app = Api(
-        title="Dropscore",
-        version=VERSION,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        telemetry=_telemetry(settings),
-        redirect_slashes=False,  # a client would follow to the address that a proxy in between talks to
-        # Plain routes: FastAPI's own take a row's bytes apart in ways that nobody here needs.
+    app = _kind(settings)(
         routes=[
-            *predict_routes(models, limits, turns),
-            *mlflow_routes(models, limits, turns),
+            *predict_routes(limits, turns),
+            *mlflow_routes(limits, turns),
             *inference_routes(models, limits, turns),
             *file_routes(services, settings),
             *run_routes(services, limits),
@@ -84,19 +76,24 @@ def create_app(services: Callable[[], Services], settings: Settings, check: Chec
             Route("/api/health", health),
         ],
         middleware=[Middleware(Guard, check=check)],
+        exception_handlers={
+            DropscoreError: answer_error,
+            HTTPException: answer_http,
+            ClientDisconnect: answer_gone,
+            Exception: answer_bug,
+        },
     )
-    app.add_exception_handler(DropscoreError, answer_error)
-    app.add_exception_handler(HTTPException, answer_http)
-    app.add_exception_handler(ClientDisconnect, answer_gone)
-    app.add_exception_handler(Exception, answer_bug)
+    app.router.redirect_slashes = False  # a client would follow to the address that a proxy in between talks to
     return app
 
 
-def _telemetry(settings: Settings) -> TelemetryConfig:
-    """Return what FastAPI measures of requests: how long they take, unless nothing is measured at all."""
-    on = settings.telemetry == "on"
-    # Logs would have an exception's message in them, and with it what a row holds.
-    return {"tracing": on, "metrics": on, "logs": False, "operation_spans": False, "auto_configure": False}
+def _kind(settings: Settings) -> type[Starlette]:
+    """Return what serves: FastAPI where requests are to be measured, which it can; it takes long to import."""
+    if settings.telemetry == "off":
+        return Api
+    from web.measured import MeasuredApi  # noqa: PLC0415  # cold start: FastAPI takes as long as all else here
+
+    return MeasuredApi
 
 
 def __getattr__(name: str) -> Any:
@@ -107,7 +104,7 @@ def __getattr__(name: str) -> Any:
 
 
 @cache
-def _own_app() -> FastAPI:
+def _own_app() -> Starlette:
     settings, opening = Settings.load(), Lock()
     begin(settings)
     opened = cache(Services.open)

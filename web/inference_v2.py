@@ -15,7 +15,7 @@ from settings import VERSION
 from web.answers import answer, encode
 from web.binary_tensors import EXTENSION, HEADER, SIZE, split_body
 from web.bodies import Limits, read_body
-from web.models import Models, told
+from web.models import Find, Models, told
 from web.tensors import Tensor, check_parameters, describe, to_tensor
 from web.turns import Turns
 
@@ -61,7 +61,7 @@ def inference_routes(models: Models, limits: Limits, turns: Turns) -> list[Route
         """Score rows that come as one tensor a column."""
         body = await read_body(request, limits)
         header = request.headers.get(HEADER)
-        content, tails = await turns.take(request, body, _infer, models, limits, _reference(request), body, header)
+        content, tails = await turns.take(request, body, _reference(request), _infer, limits, body, header)
         if not tails:
             return answer(content)
         head = encode(content)
@@ -91,9 +91,7 @@ def _reference(request: Request) -> str:
     return model if version is None else f"{model}@{version}"
 
 
-def _infer(
-    models: Models, limits: Limits, reference: str, body: bytes, header: str | None
-) -> tuple[dict[str, Any], list[bytes]]:
+def _infer(find: Find, limits: Limits, body: bytes, header: str | None) -> tuple[dict[str, Any], list[bytes]]:
     """Return the answer's JSON, and the bytes behind it if there are such."""
     head, tail = split_body(body, header)
     content = read_json(head, "the body", nan=True)  # as tritonclient writes it
@@ -108,13 +106,13 @@ def _infer(
         Tensor.parse(entry, number, tail.take(entry, number)) for number, entry in enumerate(content["inputs"], 1)
     ]
     tail.check_empty()
-    served = models.current(reference)
-    outputs = _asked(content.get("outputs"), served.model, binary=_flag(parameters, "binary_data_output") or False)
-    limits.check_rows(max((len(tensor.cells) for tensor in tensors), default=0))
-    with models.services().engine.requests:
-        answers = answer_columns(
-            _columns(tensors, served.model), len(tensors[0].cells) if tensors else 0, served.model
+    with find() as served:
+        outputs = _asked(
+            content.get("outputs"), served.model, binary=_flag(parameters, "binary_data_output") or False
         )
+        count = max((len(tensor.cells) for tensor in tensors), default=0)
+        limits.check_rows(count)
+        answers = answer_columns(_columns(tensors, served.model), count, served.model)
     told(served, answers).check_whole()
     columns = {column.name: column for column in served.model.signature.outputs}
     tall = bool(tensors) and all(tensor.tall for tensor in tensors)

@@ -20,13 +20,13 @@ from scoring.strict_json import read_json
 from settings import VERSION
 from web.answers import answer
 from web.bodies import CSV, JSON, Limits, content_type, read_body
-from web.models import Models, told
+from web.models import Find, told
 from web.turns import Turns
 
 _SPLIT = '{"columns": ["a", "b"], "data": [[1, 2], …]}'
 
 
-def mlflow_routes(models: Models, limits: Limits, turns: Turns) -> list[Route]:
+def mlflow_routes(limits: Limits, turns: Turns) -> list[Route]:
     """Return the routes of this protocol."""
 
     async def invoke(request: Request) -> Response:
@@ -35,8 +35,8 @@ def mlflow_routes(models: Models, limits: Limits, turns: Turns) -> list[Route]:
         if kind not in (JSON, CSV):
             raise FormatUnsupportedError(f"the content type must be {JSON} or {CSV}")
         body = await read_body(request, limits)
-        asked = request.path_params.get("model") or request.query_params.get("model")
-        served, answers = await turns.take(request, body, _invoke, models, limits, asked, kind, body)
+        asked = request.path_params.get("model") or request.query_params.get("model") or None
+        served, answers = await turns.take(request, body, asked, _invoke, limits, kind, body)
         rows = answers.rows()
         content = rows if request.scope["path"] == "/score" else {"predictions": rows}
         return answer(content, headers={"x-dropscore-model": str(served.version)})
@@ -59,10 +59,9 @@ def mlflow_routes(models: Models, limits: Limits, turns: Turns) -> list[Route]:
     ]
 
 
-def _invoke(models: Models, limits: Limits, asked: str | None, kind: str, body: bytes) -> tuple[Served, Answers]:
+def _invoke(find: Find, limits: Limits, kind: str, body: bytes) -> tuple[Served, Answers]:
     content = read_json(body, "the body", nan=True) if kind == JSON else None  # as MLflow's client writes it
-    served = models.meant(asked)
-    with models.services().engine.requests:
+    with find() as served:
         if kind == CSV:
             from scoring.csv.text_rows import answer_csv  # noqa: PLC0415  # cold start: rows of JSON need no CSV
 

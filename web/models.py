@@ -1,10 +1,11 @@
 """Which model a request means, and what answers for it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 
-from errors import MessageInvalidError, ModelNotFoundError
+from errors import MessageInvalidError, ModelNotFoundError, ReferenceInvalidError
 from model_store import ModelReference
 from model_store.cache import Served
 from model_store.registry import Registry
@@ -12,6 +13,9 @@ from observing import RequestScored, is_anybody_listening, tell
 from scoring.rows import Answers
 from scoring.services import Services
 from settings import Settings
+
+Find = Callable[[], AbstractContextManager[Served]]
+"""Finds the model that a request asks for, and with it one of the process's turns to score, held for the block."""
 
 _parsed = lru_cache(maxsize=1024)(ModelReference.parse)
 
@@ -32,17 +36,47 @@ class Models:
         self.services = services
         self._settings = settings
         self._names: tuple[list[str], float] = ([], 0.0)
+        self._open: Services | None = None
 
     def current(self, reference: str) -> Served:
         """Return what answers for a reference now; errors as ModelCache.current and ModelReference.parse."""
-        return self.services().models.current(_parsed(reference))
+        self._open = self.services()
+        return self._open.models.current(_parsed(reference))
 
-    def meant(self, asked: str | None) -> Served:
-        """Return what answers where the path names no model: what is asked for, or set, or the only one there is.
+    @contextmanager
+    def seat(self, asked: str | None) -> Iterator[Served]:
+        """Find what answers for `asked`, as `current` and `meant` do, and hold a turn to score with it."""
+        served = self.meant() if asked is None else self.current(asked)
+        with self.services().engine.requests:
+            yield served
+
+    @contextmanager
+    def seat_at_once(self, asked: str | None) -> Iterator[Served | None]:
+        """Do the same for the event loop: without waiting for anything; None where that cannot be."""
+        services, served = self._open, self._at_hand(asked)
+        if services is None or served is None or not services.engine.requests.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield served
+        finally:
+            services.engine.requests.release()
+
+    def _at_hand(self, asked: str | None) -> Served | None:
+        names, until = self._names
+        only = names[0] if len(names) == 1 and time.monotonic() < until else None
+        reference = (self._settings.model or only) if asked is None else asked
+        try:
+            return self._open.models.at_hand(_parsed(reference)) if self._open and reference is not None else None
+        except ReferenceInvalidError:
+            return None  # `current` says so, once the body has been read
+
+    def meant(self) -> Served:
+        """Return what answers where a request names no model: what is set, or the only one there is.
 
         ModelNotFoundError if there is none at all, MessageInvalidError if there are several.
         """
-        if reference := asked or self._settings.model:
+        if reference := self._settings.model:
             return self.current(reference)
         names = self._registered()
         if not names:

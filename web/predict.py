@@ -13,7 +13,7 @@ from scoring.rows import Answers, answer_columns, answer_rows
 from scoring.strict_json import read_json
 from web.answers import answer
 from web.bodies import Limits, read_body
-from web.models import Models, told
+from web.models import Find, told
 from web.turns import Turns
 
 _FORMS = (
@@ -22,21 +22,20 @@ _FORMS = (
 )
 
 
-def predict_routes(models: Models, limits: Limits, turns: Turns) -> list[Route]:
+def predict_routes(limits: Limits, turns: Turns) -> list[Route]:
     """Return the routes of this protocol."""
 
     async def predict(request: Request) -> Response:
         """Score one row (an object), several (a list of objects), or columns (an object of lists)."""
         body = await read_body(request, limits)
-        return await turns.take(request, body, _predict, models, limits, request.path_params["model"], body)
+        return await turns.take(request, body, request.path_params["model"], _predict, limits, body)
 
     return [Route("/api/predict/{model:path}", predict, methods=["POST"])]
 
 
-def _predict(models: Models, limits: Limits, reference: str, body: bytes) -> Response:
+def _predict(find: Find, limits: Limits, body: bytes) -> Response:
     content = read_json(body, "the body")
-    served = models.current(reference)
-    with models.services().engine.requests:
+    with find() as served:
         answers = told(served, _score(content, served.model, limits))
     return answer({"model": _named(served), "outputs": list(answers.outputs), "predictions": answers.rows()})
 

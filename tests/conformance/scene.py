@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from model_store.packaging import build_package
@@ -30,7 +30,7 @@ FUNCTION_KEY, ADMIN_KEY = "function-key", "admin-key"
 class Scene:
     """The API, its document, and what parts of paths lead somewhere."""
 
-    app: FastAPI
+    app: Starlette
     document: Mapping[str, Any]
     known: Mapping[str, tuple[str, ...]]
     """By a parameter's name."""

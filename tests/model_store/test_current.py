@@ -81,6 +81,34 @@ def test_all_forms_of_a_reference_are_served(cache):
     assert [cache.current(reference).version.version for reference in references] == [1, 2, 3, 1, 2]
 
 
+def test_what_is_at_hand_is_what_is_current_and_takes_no_waiting(registry, tmp_path):
+    """Nothing is until it was opened; then it answers without a question, until news are due."""
+    cache = ModelCache(registry, tmp_path / "cache", alias_seconds=60)
+    references = ["churn", "churn@challenger", "churn@3"]
+    assert [cache.at_hand(reference) for reference in references] == [None] * 3
+    current = [cache.current(reference) for reference in references]
+    registry.reachable = False
+    assert [cache.at_hand(reference) for reference in references] == current
+    cache._posts[ModelReference.parse("churn")].until = 0
+    assert cache.at_hand("churn") is None  # news of it are due
+
+
+def test_what_is_being_opened_is_not_at_hand(registry, tmp_path):
+    """A fixed version that a thread is bringing is nothing that an event loop could wait for."""
+    cache = ModelCache(registry, tmp_path / "cache", alias_seconds=60)
+    cache.resolve("churn@1")
+    registry.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(cache.current, "churn@1")
+        while not cache._models:
+            pass
+        at_hand = cache.at_hand("churn@1")
+        registry.gate.set()
+        assert at_hand is None
+        assert cache.at_hand("churn@1") in (None, opening.result())
+    assert cache.at_hand("churn@1") == opening.result()
+
+
 def test_aliases_are_asked_for_once_a_name(registry, tmp_path):
     """One request in `alias_seconds`, however many threads, predictions and aliases of the name."""
     cache = ModelCache(registry, tmp_path / "cache", alias_seconds=60)
