@@ -77,7 +77,7 @@ def _answer_as(
 
 def form_of(path: str) -> "Form":
     """Return how errors are written below a path."""
-    return _FORMS.get(path.split("/", 2)[1], _ours)
+    return _FORMS.get(path.partition("/")[2].partition("/")[0], _ours)  # `*` is a path, too
 
 
 def _ours(error: Mapping[str, Any], _status: int) -> dict[str, Any]:

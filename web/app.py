@@ -29,10 +29,11 @@ from web.docs import docs_routes
 from web.files import file_routes
 from web.headers import Edge
 from web.inference_v2 import inference_routes
-from web.keys import Check, Guard, check_by, let_in, with_key_as_header
+from web.keys import Check, Guard, check_by, hide_key, let_in
 from web.mlflow import mlflow_routes
 from web.models import Models
 from web.predict import predict_routes
+from web.prefix import without_prefix
 from web.registry import registry_routes
 from web.results import result_routes
 from web.runs import run_routes
@@ -44,7 +45,10 @@ class Api(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; nothing behind this is to see a key in its query."""
-        await super().__call__(with_key_as_header(scope) if scope["type"] == "http" else scope, receive, send)
+        if scope["type"] == "http":
+            hide_key(scope)
+            scope = without_prefix(scope)
+        await super().__call__(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return what answers requests."""

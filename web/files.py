@@ -35,7 +35,7 @@ def file_routes(services: Callable[[], Services], settings: Settings) -> list[Ro
 
     async def upload(request: Request) -> Response:
         """Drop the body as a file: it is scored as any file is that is dropped."""
-        return _answer(await uploads.take(request))
+        return _answer(request, await uploads.take(request))
 
     return [Route("/api/files/{model}/{path:path}", upload, methods=["POST"])]
 
@@ -130,8 +130,8 @@ def _condition(request: Request) -> "Condition":
     return Condition(tag[1] if tag else None, is_new=new is not None)
 
 
-def _answer(uploaded: "Uploaded") -> Response:
-    place = run_path(uploaded.run.id)
+def _answer(request: Request, uploaded: "Uploaded") -> Response:
+    place = run_path(request, uploaded.run.id)
     content = {
         "path": str(uploaded.path),
         "etag": uploaded.etag,

@@ -5,7 +5,6 @@ from hashlib import sha256
 from hmac import compare_digest
 from urllib.parse import unquote_to_bytes
 
-from starlette._utils import get_route_path  # what routes are matched against, below whatever prefix
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,7 +30,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] == "http":
-            refusal = self._check(scope, level_of(get_route_path(scope)))
+            refusal = self._check(scope, level_of(scope["path"]))
             if refusal is not None:
                 await answer_error(Request(scope), refusal)(scope, receive, send)
                 return
@@ -101,21 +100,26 @@ def _digests(keys: str, setting: str) -> list[bytes]:
     return [sha256(key.encode("ascii")).digest() for key in parts if key]
 
 
-def with_key_as_header(scope: Scope) -> Scope:
-    """Return a request's scope with its key in the header, and not in the query, which ends in logs and traces.
+def hide_key(scope: Scope) -> None:
+    """Put a request's key into the header and take it out of the query, which ends in logs and traces.
 
-    As on the host, a header counts before the query, even an empty one.
+    The scope itself is changed, not a copy: it is the server's own, from which uvicorn writes its log of requests.
+    As on the host, a header counts before the query, even an empty one, and the parameter's name has no case.
     """
     query: bytes = scope["query_string"]
-    if PARAMETER not in query:
-        return scope
-    pairs = [(part.partition(b"="), part) for part in query.split(b"&")]
-    keys = [unquote_to_bytes(value.replace(b"+", b" ")) for (name, _, value), _ in pairs if name == PARAMETER]
-    rest = b"&".join(part for (name, _, _), part in pairs if name != PARAMETER)
-    headers = scope["headers"]
-    if keys and _given(scope) is None:
-        headers = [*headers, (HEADER, keys[0])]
-    return {**scope, "query_string": rest, "headers": headers}
+    if not query:
+        return
+    parts = [(_is_key(part), part) for part in query.split(b"&")]
+    keys = [unquote_to_bytes(part.partition(b"=")[2].replace(b"+", b" ")) for is_key, part in parts if is_key]
+    if not keys:
+        return
+    scope["query_string"] = b"&".join(part for is_key, part in parts if not is_key)
+    if _given(scope) is None:
+        scope["headers"] = [*scope["headers"], (HEADER, keys[0])]
+
+
+def _is_key(part: bytes) -> bool:
+    return unquote_to_bytes(part.partition(b"=")[0].replace(b"+", b" ")).lower() == PARAMETER
 
 
 def _given(scope: Scope) -> bytes | None:

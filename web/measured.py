@@ -6,7 +6,8 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from web.headers import Edge
-from web.keys import with_key_as_header
+from web.keys import hide_key
+from web.prefix import without_prefix
 
 
 class MeasuredApi(FastAPI):
@@ -31,7 +32,10 @@ class MeasuredApi(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; what measures is to see no key either."""
-        await super().__call__(with_key_as_header(scope) if scope["type"] == "http" else scope, receive, send)
+        if scope["type"] == "http":
+            hide_key(scope)
+            scope = without_prefix(scope)
+        await super().__call__(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return what answers requests."""

@@ -45,8 +45,9 @@ def result_routes(services: Callable[[], Services], settings: Settings) -> list[
         run_id = request.path_params["run_id"]
         found = find_result(run_id, _PATHS[name], services(), request.query_params.get("part", ""))
         if isinstance(found, Parts):
-            return answer(_describe_parts(found, f"{run_path(run_id)}/{name}", run_id))
-        most = settings.max_answer_bytes if _HOSTED in request.scope else None
+            return answer(_describe_parts(found, f"{run_path(request, run_id)}/{name}", run_id))
+        hosted = _HOSTED in request.scope
+        most = settings.max_answer_bytes if hosted else None
         called = f"{'' if name == 'result' else 'rejected-'}{found.blob.path.name.rpartition('/')[2]}"
         return _answer_file(request, found, called, partial(BlobResponse, services().blobs, transfers), most)
 

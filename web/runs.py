@@ -17,6 +17,7 @@ from scoring.services import Services
 from scoring.strict_json import read_json
 from web.answers import answer
 from web.bodies import Limits, read_body
+from web.prefix import prefixed
 
 POLL_SECONDS = 2
 """What Retry-After says to those who wait for a run: most files are scored in less."""
@@ -39,7 +40,7 @@ def run_routes(services: Callable[[], Services], limits: Limits) -> list[Route]:
         if request.method != "POST":
             return await run_in_threadpool(_list, request.query_params, services)
         body = await read_body(request, limits)
-        return await run_in_threadpool(_start, body, services)
+        return await run_in_threadpool(_start, request, body, services)
 
     def run(request: Request) -> Response:
         """Return a run's receipt, or what is known of it before it has ended."""
@@ -59,7 +60,7 @@ def run_routes(services: Callable[[], Services], limits: Limits) -> list[Route]:
         from scoring.runs import replay, summarize  # noqa: PLC0415  # see above
 
         again = replay(request.path_params["run_id"], services())
-        return _accepted(summarize(again, services()).to_dict())
+        return _accepted(request, summarize(again, services()).to_dict())
 
     return [
         Route("/api/runs", runs, methods=["GET", "POST"]),
@@ -69,9 +70,9 @@ def run_routes(services: Callable[[], Services], limits: Limits) -> list[Route]:
     ]
 
 
-def run_path(run_id: str) -> str:
-    """Return where a run is found."""
-    return f"/api/runs/{run_id}"
+def run_path(request: Request, run_id: str) -> str:
+    """Return where a run is found by whoever sent a request."""
+    return prefixed(request, f"/api/runs/{run_id}")
 
 
 _WAIT = {"retry-after": str(POLL_SECONDS)}
@@ -99,7 +100,7 @@ def _list(asked: QueryParams, services: Callable[[], Services]) -> Response:
     return answer({"runs": [run.to_dict() for run in page.runs], "next": page.next})
 
 
-def _start(body: bytes, services: Callable[[], Services]) -> Response:
+def _start(request: Request, body: bytes, services: Callable[[], Services]) -> Response:
     from scoring.intake import as_folder, queue_folder  # noqa: PLC0415  # see above
     from scoring.messages import read_job  # noqa: PLC0415  # see above
     from scoring.runs import submit, summarize  # noqa: PLC0415  # see above
@@ -113,15 +114,15 @@ def _start(body: bytes, services: Callable[[], Services]) -> Response:
     job = as_folder(read_job(content, opened.settings), opened)
     if job.is_of_folder:
         queue_folder(job, opened)
-        listed = f"/api/runs?model={quote(str(job.model), safe='@')}"
+        listed = prefixed(request, f"/api/runs?model={quote(str(job.model), safe='@')}")
         folder = {"input": str(job.input), "model": str(job.model), "status": "queued", "runs": listed}
         return answer(folder, 202, {"location": listed, **_WAIT})
     submitted = submit(job, opened)
     summary = summarize(submitted.run, opened).to_dict()
     if submitted.is_new:
-        return _accepted(summary)
-    return answer(summary, headers={"location": run_path(submitted.run.id)})
+        return _accepted(request, summary)
+    return answer(summary, headers={"location": run_path(request, submitted.run.id)})
 
 
-def _accepted(summary: dict[str, Any]) -> Response:
-    return answer(summary, 202, {"location": run_path(summary["run_id"]), **_WAIT})
+def _accepted(request: Request, summary: dict[str, Any]) -> Response:
+    return answer(summary, 202, {"location": run_path(request, summary["run_id"]), **_WAIT})

@@ -290,6 +290,9 @@ def test_a_result_in_parts_is_listed_and_fetched(split) -> None:
         assert pa.concat_tables(tables).num_rows == receipt.rows["scored"] == 300
         for part in ("part-00003.parquet", "_SUCCESS", "../a", "part-0", "part-00000.parquet/x"):
             assert client.get(place, params={"part": part}).status_code == 404
+        with TestClient(client.app, root_path="/pre") as below:
+            hrefs = [part["href"] for part in below.get(f"/pre{place}").json()["parts"]]
+        assert hrefs == [f"/pre{part['href']}" for part in listed["parts"]]
         services = fleet.services
         services.blobs.delete(BlobPath("scored", "churn/t.parquet/_SUCCESS"))
         assert client.get(place).status_code == 410
