@@ -25,6 +25,8 @@ _WHOLE = {
     **{f"UINT{bits}": (0, 2**bits - 1) for bits in (8, 16, 32, 64)},
 }
 """The smallest and the largest of each type of whole numbers."""
+_MOST = _WHOLE["INT64"][1]
+"""Of rows, in a shape: what is more, nobody can have."""
 _FRACTIONS = ("FP16", "FP32", "FP64")
 _NUMBERS = (*_WHOLE, *_FRACTIONS)
 
@@ -66,7 +68,7 @@ class Tensor:
             raise MessageInvalidError(f"{which} must be an object with a name")
         check_parameters(entry.get("parameters"), which)
         shape, datatype = entry.get("shape"), entry.get("datatype")
-        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= _MOST for size in shape):
             raise MessageInvalidError(f"{which} has no shape: write [n] or [n, 1]")
         if len(shape) not in (1, 2) or shape[1:] not in ([], [1]):
             raise MessageInvalidError(f"the shape of {which} must be [n] or [n, 1]: one tensor a column")

@@ -140,6 +140,16 @@ def test_sizes_that_do_not_fit_are_refused(client, size) -> None:
         assert (answer.status_code, "binary_data_size of input 1" in answer.json()["error"]) == (400, True)
 
 
+@pytest.mark.parametrize("rows", [2**63, int("9" * 4300)], ids=["64 bits", "too long to be written"])
+def test_a_shape_beyond_all_numbers_is_refused(client, rows: int) -> None:
+    """It is said to be none, and not repeated: Python does not even write numbers of so many digits."""
+    entry = {"name": "age", "shape": [rows], "datatype": "INT64"}
+    for more in ({"parameters": {"binary_data_size": 8}}, {"data": [1]}, {}):
+        head = json.dumps({"inputs": [entry | more]}).encode()
+        answer = client.post(URL, content=head + bytes(8), headers={HEADER: str(len(head))})
+        assert (answer.status_code, answer.json()["error"][:20]) == (400, "input 1 has no shape")
+
+
 def test_data_that_comes_twice_is_refused(client) -> None:
     """An input has its data in binary or in JSON."""
     entry = {"name": "age", "shape": [0], "datatype": "FP64", "parameters": {"binary_data_size": 0}, "data": []}
