@@ -2,6 +2,8 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from starlette.datastructures import Headers
 
@@ -22,20 +24,37 @@ class Span:
         return self.stop - self.start
 
 
-def is_known(headers: Headers, etag: str) -> bool:
-    """Say whether the client has this version already (If-None-Match)."""
-    asked = headers.get("if-none-match")
+def is_known(headers: Headers, etag: str, modified: datetime | None = None) -> bool:
+    """Say whether the client has this version already (If-None-Match; where it says nothing, If-Modified-Since)."""
+    asked = _all_of(headers, "if-none-match")
     if asked is None:
-        return False
+        since = _date(headers, "if-modified-since")
+        return modified is not None and since is not None and modified.replace(microsecond=0) <= since
     return asked.strip() == "*" or etag in {tag for _, tag in _TAG.findall(asked)}
 
 
-def is_meant(headers: Headers, etag: str) -> bool:
-    """Say whether the client means this version, or any (If-Match)."""
-    asked = headers.get("if-match")
-    if asked is None or asked.strip() == "*":
-        return True
-    return etag in {tag for weak, tag in _TAG.findall(asked) if not weak}
+def is_meant(headers: Headers, etag: str, modified: datetime | None = None) -> bool:
+    """Say whether the client means this version, or any (If-Match; where it says nothing, If-Unmodified-Since)."""
+    asked = _all_of(headers, "if-match")
+    if asked is None:
+        since = _date(headers, "if-unmodified-since")
+        return modified is None or since is None or modified.replace(microsecond=0) <= since
+    return asked.strip() == "*" or etag in {tag for weak, tag in _TAG.findall(asked) if not weak}
+
+
+def _all_of(headers: Headers, name: str) -> str | None:
+    """Return a header that is a list, which may come in several lines."""
+    lines = headers.getlist(name)
+    return ", ".join(lines) if lines else None
+
+
+def _date(headers: Headers, name: str) -> datetime | None:
+    """Return the time that a header says; None where it says none, as what is no date is to be passed over."""
+    try:
+        found = parsedate_to_datetime(headers.get(name, ""))
+    except (ValueError, OverflowError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def asked_span(headers: Headers, etag: str, size: int) -> Span | None:

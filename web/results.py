@@ -125,15 +125,17 @@ def _answer_file(
     request: Request, file: "ResultFile", called: str, respond: Callable[..., Response], most: int | None
 ) -> Response:
     blob, asks = file.blob, request.headers
-    if not is_meant(asks, blob.etag):
-        raise ConditionFailedError(f"{blob.path} is another version than If-Match says", file=str(blob.path))
+    if not is_meant(asks, blob.etag, blob.modified):
+        raise ConditionFailedError(
+            f"{blob.path} is another version than the request's condition says", file=str(blob.path)
+        )
     headers = {
         "etag": f'"{blob.etag}"',
         "last-modified": format_datetime(blob.modified, usegmt=True),
         "cache-control": "private, no-cache",
         "accept-ranges": "bytes",
     }
-    if is_known(asks, blob.etag):
+    if is_known(asks, blob.etag, blob.modified):
         return Response(None, 304, headers)
     headers |= {
         "content-type": file.content_type,

@@ -114,6 +114,8 @@ def test_conditions_are_held(client, result) -> None:
         ("", 412),
     ):
         assert client.get(place, headers={"if-match": meant}).status_code == status
+    twice = [("if-none-match", '"x"'), ("if-none-match", etag)]
+    assert client.get(place, headers=twice).status_code == 304
     for version, status in ((etag, 206), ('"x"', 200), (f"W/{etag}", 200), ("Sat, 21 Nov 2026 10:00:00 GMT", 200)):
         assert client.get(place, headers={"range": "bytes=0-3", "if-range": version}).status_code == status
 
@@ -125,6 +127,28 @@ def test_a_file_larger_than_a_chunk_comes_whole(client, result, monkeypatch) -> 
         monkeypatch.setattr("web.results._CHUNK", size)
         assert client.get(place).content == content
         assert client.get(place, headers={"range": "bytes=3-20"}).content == content[3:21]
+
+
+def test_conditions_may_be_dates(client, result) -> None:
+    """As `curl -z` and `wget -N` ask: 304 for what is no newer, 412 for what is; ETags count before them."""
+    place, _ = result
+    answer = client.head(place)
+    etag, then = answer.headers["etag"], answer.headers["last-modified"]
+    old, new = "Sat, 01 Jan 2000 00:00:00 GMT", "Sun, 06 Nov 2094 08:49:37 GMT"
+    for date, since, unmodified in (
+        (then, 304, 200),
+        (new, 304, 200),
+        (old, 200, 412),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 200, 412),
+        ("Sun Nov  6 08:49:37 1994", 200, 412),
+        ("yesterday", 200, 200),
+        ("", 200, 200),
+        ("Sat, 01 Jan 99999999999999999999 00:00:00 GMT", 200, 200),
+    ):
+        assert client.get(place, headers={"if-modified-since": date}).status_code == since, date
+        assert client.get(place, headers={"if-unmodified-since": date}).status_code == unmodified, date
+    assert client.get(place, headers={"if-modified-since": new, "if-none-match": '"x"'}).status_code == 200
+    assert client.get(place, headers={"if-unmodified-since": old, "if-match": etag}).status_code == 200
 
 
 class Replaced:

@@ -88,7 +88,7 @@ def _fetch(name: str, summary: str) -> Operation:
             206: Answer(
                 "The bytes that Range asks for.", files | {JSON: {}}, headers | {"Content-Range": "Which they are."}
             ),
-            304: Answer("It is what If-None-Match says already."),
+            304: Answer("It is what If-None-Match or If-Modified-Since says already."),
         },
         parameters=[
             RUN,
@@ -97,6 +97,8 @@ def _fetch(name: str, summary: str) -> Operation:
             in_header("If-Range", "An ETag: of any other version, the whole file is sent.", _TEXT),
             in_header("If-None-Match", "An ETag: what is still the same is not sent again.", _TEXT),
             in_header("If-Match", "An ETag: no other version is sent.", _TEXT),
+            in_header("If-Modified-Since", "A date; counts where If-None-Match is not sent.", _TEXT),
+            in_header("If-Unmodified-Since", "A date; counts where If-Match is not sent.", _TEXT),
         ],
         errors=_FETCHED,
     )
