@@ -36,6 +36,9 @@ def begin(settings: Settings) -> None:
             "nothing is measured: %s; install requirements-telemetry.txt", missing
         )
         return
+    except Exception:  # a connection string that is none, say; nobody is kept from scoring by it
+        log.exception("nothing is measured: the settings of what is to be measured cannot be read")
+        return
     listen(Measured(trace.get_tracer("dropscore", VERSION), metrics.get_meter("dropscore", VERSION)), _here)
 
 

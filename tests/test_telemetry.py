@@ -336,6 +336,15 @@ def test_measurements_go_to_application_insights(services, collector) -> None:
     assert b"open model" in collector.got[path]
 
 
+@pytest.mark.parametrize("settings", [{"APPLICATIONINSIGHTS_CONNECTION_STRING": "s3cret"}])
+def test_settings_that_are_none_keep_nobody_from_scoring(services, collector, settings) -> None:
+    """Rows are scored all the same, and the log says that nothing is measured."""
+    told = serve(services, collector, **settings)
+    assert "nothing is measured: the settings" in told
+    assert "s3cret" not in told
+    assert collector.got == {}
+
+
 def test_nothing_is_measured_unless_it_is_asked_for(services, collector) -> None:
     """Both destinations may be set: with DROPSCORE_TELEMETRY off nothing is sent."""
     serve(services, collector, DROPSCORE_TELEMETRY="off", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
