@@ -18,6 +18,8 @@ _JSON = "application/json"
 
 _FAILED = "the request failed, by no fault of its own"
 
+# Starlette calls what is no coroutine on a thread, and refusals must not wait until one is free.
+
 _MORE: Mapping[int, Mapping[str, str]] = {
     # no scheme that makes browsers ask for a password
     401: {"www-authenticate": 'APIKey realm="dropscore", in="header", name="x-functions-key"'},
@@ -37,7 +39,7 @@ def encode(content: Any) -> bytes:
     return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def answer_error(request: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
     """Answer with what one of our own errors says."""
     if not isinstance(error, DropscoreError):
         raise error
@@ -50,7 +52,7 @@ def answer_error(request: Request, error: Exception) -> Response:
     return _answer_as(request, {"code": error.code, "message": f"{_FAILED}: {what}"}, error.status, more)
 
 
-def answer_http(request: Request, error: Exception) -> Response:
+async def answer_http(request: Request, error: Exception) -> Response:
     """Answer what the router refuses, such as an unknown path, in the form of all errors there."""
     if not isinstance(error, HTTPException):
         raise error
@@ -58,13 +60,13 @@ def answer_http(request: Request, error: Exception) -> Response:
     return _answer_as(request, body, error.status_code, error.headers)
 
 
-def answer_bug(request: Request, error: Exception) -> Response:
+async def answer_bug(request: Request, error: Exception) -> Response:
     """Answer that the request failed; Starlette raises the error again behind this, so the log has its trace."""
     log.error(line("request_failed", error=type(error).__name__))
     return _answer_as(request, {"code": "internal", "message": f"{_FAILED}: the log says what is wrong"}, 500)
 
 
-def answer_gone(_request: Request, _error: Exception) -> Response:
+async def answer_gone(_request: Request, _error: Exception) -> Response:
     """Answer nobody: the client went away before its body was here."""
     return Response(status_code=400)
 

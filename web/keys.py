@@ -32,7 +32,8 @@ class Guard:
         if scope["type"] == "http":
             refusal = self._check(scope, level_of(scope["path"]))
             if refusal is not None:
-                await answer_error(Request(scope), refusal)(scope, receive, send)
+                response = await answer_error(Request(scope), refusal)
+                await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

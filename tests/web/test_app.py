@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Semaphore
 
 import pytest
+from anyio import fail_after, to_thread
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
@@ -181,3 +182,40 @@ def test_a_client_that_goes_away_is_no_fault(services) -> None:
 
     asyncio.run(app(scope, receive, send))
     assert sent[0]["status"] == 400
+
+
+def test_refusals_wait_for_no_thread(client) -> None:
+    """While all threads wait for storage, who asks for what is not there, or too much, is told so."""
+    assert client.portal is not None
+
+    asked = (("/no", 0), ("/invocations", 10**9))
+
+    async def ask_without_threads() -> list[int]:
+        limiter = to_thread.current_default_thread_limiter()
+        holders = [object() for _ in range(int(limiter.total_tokens))]
+        for holder in holders:
+            limiter.acquire_on_behalf_of_nowait(holder)
+        try:
+            with fail_after(60):
+                return [await status(client.app, path, size) for path, size in asked]
+        finally:
+            for holder in holders:
+                limiter.release_on_behalf_of(holder)
+
+    assert client.portal.call(ask_without_threads) == [404, 413]
+
+
+async def status(app, path: str, size: int) -> int:
+    """Ask as a server does, with a body that is said to be so large; return the status."""
+    sent: list[dict] = []
+
+    async def receive() -> dict:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    headers = [(b"content-length", str(size).encode()), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    await app(scope, receive, send)
+    return sent[0]["status"]
