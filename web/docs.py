@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ _ASSETS: Mapping[str, tuple[str, str]] = {
 }
 """What the page loads: whose each file is, and its type."""
 
+_GZIP = re.compile(r"(?:^|[ ,])gzip *(?=[,;]|$)(?!; *q=0(?:\.0*)? *(?:,|$))", re.IGNORECASE)
+"""Says that a client takes it: with `q=0` it does not."""
+
 _PAGE_HEADERS = {
     # Nothing of another origin, and nothing inline; Swagger UI's pictures are data in its CSS.
     "content-security-policy": (
@@ -63,14 +67,14 @@ class Text:
     def answer(self, request: Request) -> Response:
         """Answer a request for it: 304 where the client has it already."""
         headers = {
-            "etag": f'"{self.etag}"',
+            "etag": f'W/"{self.etag}"',  # weak, as it is that of the bytes compressed, too
             "cache-control": "no-cache",
             "vary": "accept-encoding",
             "x-content-type-options": "nosniff",
         }
         if is_known(request.headers, self.etag):
             return Response(status_code=304, headers=headers)
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if _GZIP.search(request.headers.get("accept-encoding", "")):
             return Response(self.zipped, headers=headers | {"content-encoding": "gzip"}, media_type=self.kind)
         return Response(self.content, headers=headers, media_type=self.kind)
 

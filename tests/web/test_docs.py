@@ -45,6 +45,11 @@ def test_files_of_the_page_are_served_with_their_type(client, name: str) -> None
     zipped = client.get(url, headers={"accept-encoding": "gzip"})
     assert zipped.headers["content-encoding"] == "gzip"
     assert zipped.content == plain.content
+    for never in ("gzip;q=0", "br, gzip ; q=0.0 , deflate", "gzipped;q=0, gzip;q=0.000"):
+        assert "content-encoding" not in client.get(url, headers={"accept-encoding": never}).headers
+    assert "content-encoding" in client.get(url, headers={"accept-encoding": "br, GZIP;q=0.5"}).headers
+    assert plain.headers["etag"].startswith("W/")  # as it is that of other bytes, too
+    assert plain.headers["etag"] == zipped.headers["etag"]
     again = client.get(url, headers={"if-none-match": plain.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
