@@ -24,11 +24,17 @@ def _reason(error: Exception) -> str:
         return f"{error.msg} at line {error.lineno}, column {error.colno}"
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8"
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error) if isinstance(error, _RefusedError) else "a number has too many digits"  # beyond 4,300
+
+
+class _RefusedError(ValueError):
+    """What Python would take, but is no JSON."""
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value: write null for no value")
+    raise _RefusedError(f"{name} is no JSON value: write null for no value")
 
 
 def _null_for_nan(name: str) -> None:
@@ -39,12 +45,12 @@ def _null_for_nan(name: str) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):  # readers disagree about which of them counts
-        raise ValueError("an object has the same key twice")
+        raise _RefusedError("an object has the same key twice")
     return found
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise ValueError("a number is too large for a double")
+        raise _RefusedError("a number is too large for a double")
     return number

@@ -121,6 +121,12 @@ def test_a_refused_body_is_not_quoted(client, body: bytes) -> None:
     assert "Jane" not in answer.text
 
 
+def test_a_number_too_long_for_python_is_said_in_json_s_words(client) -> None:
+    """What Python says of it is for who runs Python."""
+    message = client.post(URL, content=b'{"age": ' + b"1" * 5000 + b"}").json()["error"]["message"]
+    assert message == "the body is not JSON: a number has too many digits"
+
+
 def test_bad_cells_are_not_quoted(client) -> None:
     """An error of a row says its column and what it takes, not what was there."""
     answer = client.post(URL, content=json.dumps([ROW | {name: {"Jane": "Doe"}} for name in ROW]))
