@@ -39,7 +39,7 @@ DropscoreError
 ├── ResultGoneError                a run's result that a later run has replaced, or somebody has deleted
 ├── RangeInvalidError              a range of bytes that a file does not have
 ├── AnswerTooLargeError            a file that is too large for one answer
-├── TooManyTransfersError          more files on their way, up or down, than there is memory for
+├── TooManyTransfersError          more on its way, up or down, than there is memory for
 ├── SettingsError                  a setting that is missing or cannot be read
 └── RetriesExhaustedError          a job that failed at every try
 
@@ -299,7 +299,7 @@ class AnswerTooLargeError(DropscoreError):
 
 
 class TooManyTransfersError(DropscoreError):
-    """More files are on their way, up or down, than there is memory for."""
+    """More is on its way, up or down, than there is memory for."""
 
     code, status, retryable = "too_many_transfers", 503, True
 

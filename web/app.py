@@ -61,7 +61,7 @@ def create_app(services: Callable[[], Services], settings: Settings, check: Chec
     `check` says whether a request may have what it asks for; by itself, the API refuses nobody.
     """
     models, limits = Models(services, settings), Limits.of(settings)
-    turns = Turns(models)
+    turns = Turns(models, limits.room)
 
     async def health(_request: Request) -> Response:
         """Say that the process answers; nothing else is asked."""

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
-from errors import BodyTimeoutError, FormatUnsupportedError, RecordTooLargeError
+from errors import BodyTimeoutError, DropscoreError, FormatUnsupportedError, RecordTooLargeError
 from settings import Settings
-from web.memory import freed
+from web.memory import Room
 
 CSV = "text/csv"
 JSON = "application/json"
+
+ROOM = 256 * 1024 * 1024
+"""Bytes that bodies may have together while they come and wait to be scored; more only where each may be larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,18 @@ class Limits:
     """In which a body has to be here."""
     incoming: str
     """The container of dropped files."""
+    room: Room
+    """That all bodies share."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
         """Return the limits that are set."""
         return cls(
-            settings.max_request_bytes, settings.max_request_rows, settings.max_request_seconds, settings.incoming
+            settings.max_request_bytes,
+            settings.max_request_rows,
+            settings.max_request_seconds,
+            settings.incoming,
+            Room(max(ROOM, 8 * settings.max_request_bytes)),
         )
 
     def check_rows(self, count: int) -> None:
@@ -53,8 +62,8 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     """Return a request's body, which is read no further than `limits` allow.
 
     RecordTooLargeError where its Content-Length is larger, before anything is read, or where more comes than that;
-    BodyTimeoutError where it comes too slowly; FormatUnsupportedError for a compressed one. This runs on the event
-    loop and waits for the body alone.
+    BodyTimeoutError where it comes too slowly; FormatUnsupportedError for a compressed one; TooManyTransfersError
+    where others fill the memory for bodies. This runs on the event loop and waits for the body alone.
     """
     headers = request.headers
     length = headers.get("content-length", "")
@@ -66,16 +75,19 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     try:
         async with asyncio.timeout(limits.seconds):
             async for part in request.stream():
-                size += len(part)
-                if size > limits.bytes:
+                if size + len(part) > limits.bytes:
                     raise limits.too_large()
+                limits.room.take(len(part))
+                size += len(part)
                 parts.append(part)
     except TimeoutError:
-        freed.add(size)
+        limits.room.let_go(size)
         raise BodyTimeoutError(f"the body was not here after {limits.seconds} s") from None
-    except (RecordTooLargeError, ClientDisconnect):
-        freed.add(size)
+    except (DropscoreError, ClientDisconnect):
+        limits.room.let_go(size)
         raise
+    finally:
+        limits.room.leave(size)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

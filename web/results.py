@@ -3,13 +3,14 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from email.utils import format_datetime
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from anyio import CancelScope
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -20,6 +21,8 @@ from scoring.services import Services
 from settings import Settings
 from storage import Blob, BlobStore
 from web.answers import answer
+from web.bodies import ROOM
+from web.memory import Room
 from web.ranges import Span, asked_span, is_known, is_meant
 from web.runs import run_path
 from web.transfers import Transfers
@@ -37,7 +40,7 @@ _PATHS: Mapping[str, "Kind"] = {"result": "output", "rejected": "rejects"}
 
 def result_routes(services: Callable[[], Services], settings: Settings) -> list[Route]:
     """Return the routes of what came of runs."""
-    transfers = Transfers()
+    transfers, room = Transfers(), Room(max(ROOM, settings.max_answer_bytes))
 
     def fetch(request: Request, name: str) -> Response:
         from scoring.results import Parts, find_result  # noqa: PLC0415  # see above
@@ -49,7 +52,8 @@ def result_routes(services: Callable[[], Services], settings: Settings) -> list[
         hosted = _HOSTED in request.scope
         most = settings.max_answer_bytes if hosted else None
         called = f"{'' if name == 'result' else 'rejected-'}{found.blob.path.name.rpartition('/')[2]}"
-        return _answer_file(request, found, called, partial(BlobResponse, services().blobs, transfers), most)
+        respond = partial(BlobResponse, services().blobs, transfers, room if hosted else None)
+        return _answer_file(request, found, called, respond, most)
 
     def result(request: Request) -> Response:
         """Return a run's result; of one in parts a list of them, or one of them."""
@@ -75,6 +79,7 @@ class BlobResponse(StreamingResponse):
         self,
         blobs: BlobStore,
         transfers: Transfers,
+        room: Room | None,
         blob: Blob,
         span: Span,
         *,
@@ -84,11 +89,12 @@ class BlobResponse(StreamingResponse):
         super().__init__((), status, headers)
         self._read = partial(blobs.read, blob.path, if_match=blob.etag)
         self._transfers = transfers
+        self._room = room
         self._span = span
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, if there is room for one more."""
-        with self._transfers.one_more():
+        """Answer, if there is room for one more; `room` is given where the whole of it is held in memory."""
+        with self._transfers.one_more(), self._room.hold(self._span.size) if self._room else nullcontext():
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
@@ -102,19 +108,25 @@ class BlobResponse(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
-        """Read a chunk while the one before is sent, and no further."""
+        """Read a chunk while the one before is sent, and no further.
+
+        A thread that reads cannot be stopped: what it takes counts until it has ended, whoever has gone meanwhile.
+        """
         starts = range(self._span.start, self._span.stop, _CHUNK)
         upcoming = self._begin(starts[0]) if starts else None
         try:
             for start in chain(starts[1:], [None]):
                 if upcoming is None:
                     return
-                chunk = await upcoming
+                chunk = await asyncio.shield(upcoming)
                 upcoming = None if start is None else self._begin(start)
                 yield chunk
         finally:
             if upcoming:
-                upcoming.cancel()
+                with CancelScope(shield=True):
+                    await asyncio.wait([upcoming])
+                if not upcoming.cancelled():
+                    upcoming.exception()  # whoever may still be there has been told
 
     def _begin(self, start: int) -> "asyncio.Task[bytes]":
         length = min(_CHUNK, self._span.stop - start)

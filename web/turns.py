@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from model_store.cache import Served
 from model_store.model import Model
-from web.memory import freed
+from web.memory import Room
 from web.models import Find, Models
 
 TINY = 4 * 1024
@@ -37,8 +37,10 @@ T = TypeVar("T")
 class Turns:
     """The turns of one process."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, room: Room) -> None:
+        """Let large bodies wait, of which no more have come than there is room for."""
         self._models = models
+        self._room = room
         self._large = CapacityLimiter(AT_ONCE)
         self._seconds: WeakKeyDictionary[Model, float] = WeakKeyDictionary()
         """CPU time that each model took for tiny bodies: moving averages. Who has none yet is no quick one."""
@@ -65,13 +67,15 @@ class Turns:
         find = partial(self._models.seat, asked)
         if len(body) <= SMALL:
             return await run_in_threadpool(score, find, *arguments, **more)
+        size = len(body)
         try:
-            async with self._large:
-                if await request.is_disconnected():
-                    raise ClientDisconnect
-                return await run_in_threadpool(score, find, *arguments, **more)
+            with self._room.hold(size):  # which it has left just now, when all of it was here
+                async with self._large:
+                    if await request.is_disconnected():
+                        raise ClientDisconnect
+                    return await run_in_threadpool(score, find, *arguments, **more)
         finally:
-            freed.add(len(body))
+            self._room.let_go(size)
 
     @contextmanager
     def _timed_seat(self, asked: str | None) -> Iterator[Served]:

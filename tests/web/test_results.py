@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from urllib.parse import unquote
 
@@ -320,6 +321,92 @@ def test_a_result_in_parts_is_listed_and_fetched(split) -> None:
         services = fleet.services
         services.blobs.delete(BlobPath("scored", "churn/t.parquet/_SUCCESS"))
         assert client.get(place).status_code == 410
+
+
+class SlowOnce(Replaced):
+    """A blob store whose first read of a result takes until it is let go on."""
+
+    def __init__(self, blobs) -> None:
+        super().__init__(blobs, 10**6)
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def read(self, path: BlobPath, **options) -> bytes:
+        if options.get("if_match") and not self.reached.is_set():
+            self.reached.set()
+            assert self.open.wait(60)
+        return super().read(path, **options)
+
+
+def test_who_goes_away_leaves_when_the_reading_has_ended(services, result, monkeypatch) -> None:
+    """Clients that come and go while storage is slow have no more threads than any others."""
+    monkeypatch.setattr("web.transfers.MOST_TRANSFERS", 1)
+    slow = SlowOnce(services.blobs)
+    told = replace(services, blobs=slow)
+    app = create_app(lambda: told, services.settings)
+    gone = asyncio.Event()
+
+    async def ask() -> int:
+        status = 0
+
+        async def receive() -> dict:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict) -> None:
+            nonlocal status
+            status = message.get("status", status)
+
+        scope = {"type": "http", "method": "GET", "path": result[0], "query_string": b"", "headers": []}
+        await app(scope, receive, send)
+        return status
+
+    async def main() -> list[int]:
+        first = asyncio.create_task(ask())
+        assert await asyncio.to_thread(slow.reached.wait, 60)
+        gone.set()
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        gone.clear()
+        meanwhile = await ask()
+        slow.open.set()
+        await first
+        return [meanwhile, await ask()]
+
+    assert asyncio.run(main()) == [503, 200]
+
+
+def test_results_that_are_whole_in_memory_have_only_so_much_room(services, result, monkeypatch) -> None:
+    """Under the Functions host, one more than there is memory for is 503; elsewhere only some chunks are held."""
+    place, content = result
+    monkeypatch.setattr("web.results.ROOM", len(content) + 9)
+    slow = SlowOnce(services.blobs)
+    told = replace(services, blobs=slow, settings=replace(services.settings, max_answer_bytes=len(content)))
+    app = create_app(lambda: told, told.settings)
+
+    async def ask(asked: bytes = b"", *, hosted: bool = True) -> int:
+        status = 0
+
+        async def receive() -> dict:
+            await asyncio.Event().wait()  # the client stays
+            return {}
+
+        async def send(message: dict) -> None:
+            nonlocal status
+            status = message.get("status", status)
+
+        headers = [(b"range", asked)]
+        scope = {"type": "http", "method": "GET", "path": place, "query_string": b"", "headers": headers}
+        await app(scope | ({"azure_functions.invocation_id": "1"} if hosted else {}), receive, send)
+        return status
+
+    async def main() -> list[int]:
+        first = asyncio.create_task(ask())
+        assert await asyncio.to_thread(slow.reached.wait, 60)
+        meanwhile = [await ask(), await ask(b"bytes=0-8"), await ask(hosted=False)]
+        slow.open.set()
+        return [*meanwhile, await first, await ask()]
+
+    assert asyncio.run(main()) == [503, 206, 200, 200, 200]
 
 
 def test_a_single_result_has_no_parts(client, result) -> None:

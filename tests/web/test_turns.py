@@ -13,6 +13,7 @@ from model_store.cache import Served
 from scoring.services import Services
 from tests.scoring.test_rows import ROW
 from web import memory, turns
+from web.memory import Room
 from web.models import Find, Models
 from web.turns import AT_ONCE, SMALL, TINY, Turns
 
@@ -51,7 +52,7 @@ def test_a_small_request_overtakes_large_ones() -> None:
         return "large"
 
     async def main() -> list[str]:
-        taken = Turns(NoModels())
+        taken = Turns(NoModels(), Room(2 * AT_ONCE * len(LARGE)))
         large = [asyncio.create_task(taken.take(request(), LARGE, None, score)) for _ in range(2 * AT_ONCE)]
         for _ in range(AT_ONCE):
             await asyncio.to_thread(full.acquire)
@@ -84,7 +85,7 @@ def test_what_is_quick_is_scored_on_the_event_loop(services: Services, monkeypat
     monkeypatch.setattr(turns, "QUICK", quick)
 
     async def main() -> list[bool]:
-        taken = Turns(Models(lambda: services, services.settings))
+        taken = Turns(Models(lambda: services, services.settings), Room(len(LARGE)))
         found = [await taken.take(request(), body, "churn", where) for _ in range(3)]
         return [thread is threading.current_thread() for thread in found]
 
@@ -97,7 +98,7 @@ def test_the_event_loop_waits_for_nobodys_turn(services: Services, monkeypatch) 
     monkeypatch.setattr(turns, "QUICK", math.inf)
 
     async def main() -> bool:
-        taken = Turns(Models(lambda: services, services.settings))
+        taken = Turns(Models(lambda: services, services.settings), Room(len(LARGE)))
         await taken.take(request(), b"{}", "churn", where)
         for _ in range(services.engine.threads):
             assert services.engine.requests.acquire(blocking=False)
@@ -126,8 +127,9 @@ def test_who_has_gone_is_not_scored() -> None:
     """A client that went away while its request waited costs nothing more."""
     gone = threading.Event()
     gone.set()
+    taken = Turns(NoModels(), Room(len(LARGE)))
     with pytest.raises(ClientDisconnect):
-        asyncio.run(Turns(NoModels()).take(request(gone=gone), LARGE, None, lambda _: pytest.fail("it was scored")))
+        asyncio.run(taken.take(request(gone=gone), LARGE, None, lambda _: pytest.fail("it was scored")))
 
 
 def test_errors_come_through_and_turns_go_on() -> None:
@@ -137,7 +139,7 @@ def test_errors_come_through_and_turns_go_on() -> None:
         raise ValueError("no")
 
     async def main() -> int:
-        taken = Turns(NoModels())
+        taken = Turns(NoModels(), Room(len(LARGE)))  # for one at a time: what has failed has left it
         for _ in range(AT_ONCE + 1):
             with pytest.raises(ValueError, match="no"):
                 await taken.take(request(), LARGE, None, fail)
@@ -153,9 +155,9 @@ def test_memory_is_given_back_once_large_bodies_have_gone(monkeypatch) -> None:
     monkeypatch.setattr(memory, "PAUSE", 0.0)
 
     async def main(size: int, patience: float) -> bool:
-        freed = memory.Freed()
+        room = Room(0)
         for _ in range(3):
-            freed.add(size)
+            room.let_go(size)
         return await asyncio.to_thread(given.wait, patience)
 
     assert not asyncio.run(main(memory.WORTH // 4, 0))

@@ -14,6 +14,7 @@ from errors import (
     SettingsError,
     StorageDeniedError,
     StorageUnavailableError,
+    TooManyTransfersError,
 )
 from web.bodies import Limits
 from web.openapi.columns import ROW_ERROR, VALUE, Described, columns_taken, row_given, row_taken
@@ -24,7 +25,7 @@ TAG = "predict"
 STORAGE = (SettingsError, StorageDeniedError, StorageUnavailableError)
 MODEL = (ModelNotFoundError, PackageInvalidError, *STORAGE)
 """What may keep a model from answering."""
-BODY = (MessageInvalidError, FormatUnsupportedError, RecordTooLargeError, BodyTimeoutError)
+BODY = (MessageInvalidError, FormatUnsupportedError, RecordTooLargeError, BodyTimeoutError, TooManyTransfersError)
 """What may be wrong with any small body."""
 ROWS = (*BODY, ColumnMissingError, *MODEL)
 """What may be wrong with rows in a body."""

@@ -3,18 +3,14 @@
 from typing import Any
 
 from errors import (
-    BodyTimeoutError,
-    FormatUnsupportedError,
-    MessageInvalidError,
     ModelNotFoundError,
     PackageInvalidError,
-    RecordTooLargeError,
     ReferenceInvalidError,
     RegistryConflictError,
 )
 from model_store import ColumnType
 from web.openapi.operations import Answer, Operation, Operations, Schema, in_path, json_of, ref, whole
-from web.openapi.predictions import STORAGE
+from web.openapi.predictions import BODY, STORAGE
 
 TAG = "models"
 
@@ -63,7 +59,7 @@ def registry_operations() -> Operations:
             body=json_of(
                 whole(version={"type": "integer", "minimum": 1, "maximum": 999_999_999}), {"move": {"version": 1}}
             ),
-            errors=(MessageInvalidError, FormatUnsupportedError, RecordTooLargeError, BodyTimeoutError, *_MOVING),
+            errors=(*BODY, *_MOVING),
         ),
         ("/api/models/{name}/aliases/{alias}", "delete"): Operation(
             "removeAlias",

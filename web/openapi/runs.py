@@ -16,6 +16,7 @@ from errors import (
     RunNotFoundError,
     RunUnderWayError,
     SupersededError,
+    TooManyTransfersError,
 )
 from scoring.job import LAST_VERSION, MOST_ATTEMPTS
 from web.bodies import Limits
@@ -79,7 +80,7 @@ def runs_operations(limits: Limits) -> Operations:
                 202: Answer("It is queued.", folder, _PLACE | _WAIT),
             },
             body=job,
-            errors=(*_JOB_ERRORS, *STORAGE),
+            errors=(*_JOB_ERRORS, TooManyTransfersError, *STORAGE),
         ),
         ("/api/runs/{run_id}", "get"): Operation(
             "showRun",
