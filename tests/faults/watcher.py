@@ -30,6 +30,7 @@ class Watcher:
     """Receipts that said "succeeded" while there was no result."""
     looks: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
+    _broken: Exception | None = None
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -41,6 +42,8 @@ class Watcher:
     ) -> None:
         self._over.set()
         self._thread.join()
+        if self._broken and not error:
+            raise self._broken
         self.look()  # what is there in the end counts too
 
     def look(self) -> None:
@@ -53,11 +56,14 @@ class Watcher:
 
     def _watch(self) -> None:
         last, known = 0.0, -1
-        while not self._over.wait(PAUSE):
-            written = self.site.written()
-            if written != known or not written or time.monotonic() - last > IDLE:
-                last, known = time.monotonic(), written
-                self.look()
+        try:
+            while not self._over.wait(PAUSE):
+                written = self.site.written()
+                if written != known or not written or time.monotonic() - last > IDLE:
+                    last, known = time.monotonic(), written
+                    self.look()
+        except Exception as error:  # raised where the case is: one that nobody watched proves nothing
+            self._broken = error
 
     def _receipts(self) -> list[tuple[str, str]]:
         """Return the receipts that are there, and read those that are new."""
