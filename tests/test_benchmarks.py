@@ -11,11 +11,20 @@ import pytest
 from benchmarks.engine import answers, data, report
 from benchmarks.engine.branches import ROW_REPEATED, ROWS_OF_FILE
 from benchmarks.engine.cells import Cell, Measured, Run, Setting
+from benchmarks.engine.data_path import look_at, measure, parse
 from benchmarks.engine.profile import where_time_goes
 from benchmarks.engine.start import import_times
+from benchmarks.engine.steps import ALONE, STEPS
+from benchmarks.engine.steps import OURS as BY_US
 from benchmarks.engine.systems import with_receipt, without_slower
 from benchmarks.engine.targets import TARGETS, judge
 from benchmarks.results import write_section
+from model_store.model import Model
+from scoring.csv.cells import CellReader
+from scoring.csv.dialect import Dialect
+from scoring.csv.header import Header
+from scoring.csv.records import cut_records
+from tests.hand_model import make_sample
 
 LINEAR = Setting("logreg", "csv", "id", 2_000_000)
 STAGES = {"parse": 1.5, "score": 0.5, "encode": 0.5}
@@ -195,6 +204,70 @@ def test_what_wrong_guesses_cost_is_their_share_of_the_time():
     text = where_time_goes(Measured(start=start | {"branches": trees}), [], LINEAR.rows)
     assert "| hgb | 8,000 | 2,000 | 75% |" in text
     assert "wrong guesses" not in where_time_goes(Measured(start=start), [], LINEAR.rows)
+
+
+def test_steps_are_added_up_without_their_parts():
+    """The sentence says the sums and their difference; a part of a step is in the table and not in the sums."""
+    start = {"programs": {}, "imports": {}, "machine": "a machine"}
+    steps = {name: {BY_US: 0.25, ALONE: 0.125} for name in STEPS} | {"split": {ALONE: 0.0625}}
+    text = where_time_goes(Measured(start=start | {"steps": steps}), [], LINEAR.rows)
+    assert "of the 1.75 that the data path's\nsteps take" in text
+    assert "alone take 0.88, so all that our own code adds is 0.88." in text
+    assert "| writing into the page cache | `write` | 0.250 | 0.125 |" in text
+    assert "| `read_csv` to one binary column |  | 0.062 |" in text
+    assert "| together, each once | | 1.750 | 0.875 |" in text
+    assert "page cache" not in where_time_goes(Measured(start=start), [], LINEAR.rows)
+
+
+@pytest.fixture
+def plain_file(tmp_path):
+    file = tmp_path / "rows.csv"
+    rows = make_sample(1000)
+    rows = rows.add_column(0, "id", pa.array(range(1000)))
+    pa.csv.write_csv(rows, file, pa.csv.WriteOptions(quoting_style="none", quoting_header="none"))
+    return file
+
+
+def test_steps_are_measured_of_a_files_first_blocks(plain_file, hand_package):
+    """Every step has its number, ours where our code has the step; nothing is left beside the file."""
+    taken = measure(plain_file, Model.open(hand_package), blocks=3, rounds=2, block_bytes=4000)
+    assert taken.keys() == STEPS.keys()
+    assert {name for name, numbers in taken.items() if BY_US not in numbers} == {"bytes", "split"}
+    assert all(number >= 0 for numbers in taken.values() for number in numbers.values())
+    assert list(plain_file.parent.iterdir()) == [plain_file]
+
+
+def test_blocks_are_whole_records_one_after_the_other(plain_file):
+    """They begin behind the header, and the last one ends with the file."""
+    names, blocks = look_at(plain_file, 1000, 4000)
+    header, rest = plain_file.read_bytes().split(b"\n", 1)
+    assert ",".join(names).encode() == header
+    start = len(header) + 1
+    texts = [rest[block.offset - start : block.offset - start + block.length] for block in blocks]
+    assert b"".join(texts) == rest
+    assert all(len(text) <= 4000 and text.endswith(b"\n") for text in texts)
+
+
+def test_the_parser_alone_gives_what_the_engine_reads(plain_file, hand_package):
+    """Called with the types of the engine's columns it gives their very cells, but for texts that are null."""
+    text = plain_file.read_bytes().split(b"\n", 1)[1]
+    names, _ = look_at(plain_file, 1, 4000)
+    [records] = cut_records([text])
+    signature = Model.open(hand_package).signature
+    batch = CellReader(Header(names, b""), signature, (), Dialect()).read(records).batch
+    table = parse(text, names, {column.name: column.type for column in batch.schema})
+    assert table.drop("plan").combine_chunks().to_batches() == [batch.drop_columns(["plan"])]
+    assert table["plan"].to_pylist() == [cell or "" for cell in batch["plan"].to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"), [(b"\n", b"\r\n", "another text"), (b"true", b"perhaps", "are rejected")]
+)
+def test_a_file_that_is_not_plain_is_refused(plain_file, hand_package, old, new, message):
+    """Where the calls alone do not do what the engine does, there is no number to compare."""
+    plain_file.write_bytes(plain_file.read_bytes().replace(old, new))
+    with pytest.raises(SystemExit, match=message):
+        measure(plain_file, Model.open(hand_package), blocks=1, rounds=1, block_bytes=4000)
 
 
 def test_import_times_are_those_of_packages():

@@ -8,7 +8,7 @@ benchmarks/engine.json when it is done: a run may be ended at any time and gone 
     python -m benchmarks.engine [--models logreg hgb] [--formats csv] [--keep id] [--systems pandas polars]
                                 [--rounds 5] [--rows 2000000] [--better-mlflow] [--missing]
     python -m benchmarks.engine --growth [...]     # ours on 0.1, 1, 2 and 10 million rows, logreg and hgb
-    python -m benchmarks.engine --profile          # start-up and trees, for "Where the time goes"
+    python -m benchmarks.engine --profile          # start-up, trees, CSV steps: "Where the time goes"
     python -m benchmarks.engine --render           # only writes RESULTS.md anew from what was measured
     python -m benchmarks.engine --quick            # a small part of it, on 200,000 rows, printed only
 """
@@ -30,6 +30,7 @@ from benchmarks.engine.branches import measure_branches
 from benchmarks.engine.cells import MEASURED, Cell, Measured, Run, Setting
 from benchmarks.engine.data import WORK, source
 from benchmarks.engine.start import measure_start
+from benchmarks.engine.steps import measure_steps
 from benchmarks.engine.systems import (
     ALONE,
     ONE_ROW,
@@ -69,7 +70,7 @@ def main() -> None:
         sys.exit("a benchmark is running here: two would disturb each other, and delete each other's results")
     if arguments.profile:
         measured = Measured.read(file)
-        start = measure_start(arguments.rounds) | {"branches": measure_branches()}
+        start = measure_start(arguments.rounds) | {"branches": measure_branches(), "steps": measure_steps()}
         start |= {"machine": f"{machine()}. Commit {commit()}."}
         Measured(measured.cells, start).write(file)
     elif arguments.growth:
