@@ -38,6 +38,10 @@ class MemoryBlobStore:
         self._blobs.clear()
         self._staged.clear()
 
+    def next_version(self, number: int) -> None:
+        """Let the next blob that is written be version `number` of the store."""
+        self._versions = count(number)
+
     def make_up(self, path: BlobPath, size: int, reads: Reads) -> None:
         """Put a blob of `size` bytes whose bytes `reads` makes up."""
         with self._lock:
