@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
 from typer.testing import CliRunner
 
 from devhost.azurite import Azurite, free_ports
@@ -38,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OPEN_PATHS = ("/ping", "/health", "/version", "/api/health", "/v2/health/live", "/v2/health/ready")
 
 
-def wait_until(what: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_until(what: Callable[[], Any], seconds: float = 180) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := what()):
         if time.monotonic() > deadline:
@@ -49,7 +50,7 @@ def wait_until(what: Callable[[], Any], seconds: float = 60) -> Any:
 
 @dataclass
 class App:
-    """A devhost that can be killed and started again, on an Azurite of its own."""
+    """A devhost that can be killed and started again, with a storage account that nobody else uses."""
 
     folder: Path
     azurite: Azurite
@@ -97,7 +98,7 @@ class App:
         self.services.blobs.write(path, data)
         return begin(Job.for_dropped(path), self.services).id
 
-    def receipt(self, run_id: str, seconds: float = 60) -> Receipt:
+    def receipt(self, run_id: str, seconds: float = 180) -> Receipt:
         return wait_until(lambda: self.services.receipts.find(run_id), seconds)
 
     def _is_up(self) -> bool:
@@ -109,18 +110,36 @@ class App:
             return False
 
 
-@pytest.fixture
-def app(tmp_path: Path, hand_package: Path, request: pytest.FixtureRequest) -> Iterator[App]:
-    """Start the app, with further settings if the test is parametrised with them."""
+@pytest.fixture(scope="module")
+def started() -> Iterator[Azurite]:
+    """Start an Azurite for these tests alone."""
     with Azurite.on_free_ports() as azurite:
-        made = App(tmp_path, azurite)
-        made.environment |= getattr(request, "param", {})
-        Registry(made.services.blobs).add("churn", hand_package)
-        made.start()
-        yield made
-        if made.process and made.process.poll() is None:
-            assert made.stop() == 0, made.log
-        made.services.engine.close()
+        yield azurite
+
+
+@pytest.fixture
+def account(started: Azurite) -> Iterator[Azurite]:
+    """Give an account with nothing in it, and leave nothing there."""
+    yield started
+    with BlobServiceClient.from_connection_string(started.connection_string) as blobs:
+        for container in list(blobs.list_containers()):
+            blobs.delete_container(container)
+    with QueueServiceClient.from_connection_string(started.connection_string) as queues:
+        for queue in list(queues.list_queues()):
+            queues.delete_queue(queue)
+
+
+@pytest.fixture
+def app(tmp_path: Path, hand_package: Path, account: Azurite, request: pytest.FixtureRequest) -> Iterator[App]:
+    """Start the app, with further settings if the test is parametrised with them."""
+    made = App(tmp_path, account)
+    made.environment |= getattr(request, "param", {})
+    Registry(made.services.blobs).add("churn", hand_package)
+    made.start()
+    yield made
+    if made.process and made.process.poll() is None:
+        assert made.stop() == 0, made.log
+    made.services.engine.close()
 
 
 def test_files_rows_and_messages_are_scored(app: App, parquet: Callable[..., bytes]) -> None:
@@ -203,7 +222,7 @@ def test_killed_in_the_middle_of_a_run(app: App, parquet: Callable[..., bytes]) 
     assert not any(b.path.name == receipt for b in app.services.blobs.list("runs")), "it ended before it was killed"
     assert not list(app.services.blobs.list("scored")), "a half-written result is visible"
     app.start()
-    ended = app.receipt(run_id, 120)
+    ended = app.receipt(run_id)
     assert (ended.status, ended.rows) == ("succeeded", {"read": 1_500_000, "scored": 1_500_000, "rejected": 0})
     assert [b.path.name for b in app.services.blobs.list("runs") if b.path.name.endswith("receipt.json")] == [
         receipt
@@ -222,7 +241,7 @@ def test_a_job_that_never_works_ends_in_a_receipt(app: App) -> None:
     # Now results cannot be written: a fault of the installation, not of the file.
     BlobServiceClient.from_connection_string(app.azurite.connection_string).delete_container("scored")
     run_id = app.drop("churn/a.csv", GOOD)
-    error = app.receipt(run_id, 90).error
+    error = app.receipt(run_id).error
     assert error is not None
     assert error["code"] == "retries_exhausted"
     wait_until(lambda: app.log.count("Executed 'Functions.jobs' (Failed") == 5)
