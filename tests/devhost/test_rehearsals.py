@@ -167,7 +167,7 @@ def test_a_killed_host_is_started_again(storage, start, tmp_path):
     made = Storage(connection_string, storage.name)  # on the Azurite that the supervisor has started
     made.work.send_message("sleep 0.5 a")
     made.work.send_message("sleep 0.5 b")
-    wait_until(lambda: len({each["body"] for each in made.told("done")}) == 2, "end of the work", 60)
+    wait_until(lambda: len({each["body"] for each in made.told("done")}) == 2, "end of the work", 180)
     made.close()
     kills = re.findall(r"Killing this host .* in the middle of (\w+) [0-9a-f]{8}\n", devhost.output)
     assert kills == ["work"] * len(kills)
