@@ -25,6 +25,7 @@ BENCH = (
     "uvloop",
     "httptools",
 )
+LOAD = "load average before "
 THEIRS = ("mlserver", "mlserver-sklearn", "pandas", "scikit-learn", "uvicorn", "uvloop")
 
 
@@ -46,7 +47,7 @@ def circumstances() -> str:
     said = subprocess.run([wrk(), "--version"], check=False, capture_output=True, text=True).stdout
     places = {".venv-bench": (BENCH_PYTHON, BENCH), ".venv-mlserver": (MLSERVER.with_name("python"), THEIRS)}
     theirs = "; ".join(f"{name}: {versions(python, names)}" for name, (python, names) in places.items())
-    load = f"load average before {os.getloadavg()[0]:.2f}"
+    load = f"{LOAD}{os.getloadavg()[0]:.2f}"
     return f"{machine(filter(installed, OURS))}, {' '.join(said.split()[:2])}; {theirs}; {load}"
 
 

@@ -1,9 +1,10 @@
 """The tables of what was measured, and the section of benchmarks/RESULTS.md."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from benchmarks.engine.models import TITLES
 from benchmarks.http.cells import Cell, Measured
+from benchmarks.http.circumstances import LOAD
 from benchmarks.http.first import FIRST
 from benchmarks.http.rows import COUNT
 from benchmarks.http.servers import CONNECTIONS
@@ -65,7 +66,7 @@ def render(measured: Measured, calls: int) -> str:
         calls=f"{calls:,}",
         worker="\n".join(worker_lines(cells["worker"])),
         first="\n".join(first_lines(cells["first"])),
-        machines="\n".join(dict.fromkeys(f"{cell.machine}. Commit {cell.commit}." for cell in measured.cells)),
+        machines="\n".join(machine_lines(measured.cells)),
     )
 
 
@@ -75,6 +76,16 @@ SERIES = ("servers", "worker", "first")
 def write(measured: Measured, calls: int) -> None:
     """Write the section into benchmarks/RESULTS.md."""
     write_section(TITLE, render(measured, calls))
+
+
+def machine_lines(cells: Iterable[Cell]) -> Iterator[str]:
+    """Yield what was measured on and with, a line for all that differ in how busy the machine was alone."""
+    loads: dict[str, list[str]] = {}
+    for cell in cells:
+        what, _, load = cell.machine.partition(LOAD)
+        loads.setdefault(f"{what.removesuffix('; ')}. Commit {cell.commit}.", []).append(load)
+    for what, before in loads.items():
+        yield f"{what} Load average before each of the measurements: {', '.join(before)}."
 
 
 def server_lines(cells: list[Cell]) -> Iterator[str]:
