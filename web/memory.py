@@ -5,7 +5,6 @@ glibc keeps what lies free between pieces that live longer: 138 MB, measured, af
 
 import asyncio
 import ctypes
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +13,7 @@ from errors import TooManyTransfersError
 WORTH = 4 * 1024 * 1024
 """Bytes of bodies that have gone and are worth asking for."""
 PAUSE = 2.0
-"""Seconds until they are asked for, when those that hold them have ended; and between two times."""
+"""Seconds until they are asked for: then those that hold them have ended."""
 
 
 class Room:
@@ -25,7 +24,7 @@ class Room:
         self._most = most
         self._held = 0
         self._gone = 0
-        self._due = 0.0
+        self._asked = False
         self._trimming: asyncio.Future[None] | None = None
 
     def take(self, size: int) -> None:
@@ -52,13 +51,18 @@ class Room:
     def let_go(self, size: int) -> None:
         """Note that a body of so many bytes is about to go for good."""
         self._gone += size
-        now = time.monotonic()
-        if self._gone >= WORTH and now >= self._due:
-            self._gone, self._due = 0, now + PAUSE
-            asyncio.get_running_loop().call_later(PAUSE, self._give_back)
+        if self._gone >= WORTH and not self._asked:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._asked, self._gone = True, 0
+        asyncio.get_running_loop().call_later(PAUSE, self._give_back)
 
     def _give_back(self) -> None:
+        self._asked = False
         self._trimming = asyncio.get_running_loop().run_in_executor(None, give_back)  # a few ms
+        if self._gone:  # what was about to go since then may go just now
+            self._ask()
 
 
 def give_back() -> None:

@@ -139,6 +139,7 @@ def main() -> None:
     with TemporaryDirectory() as name, serve(registered(Path(name))) as server:
         asyncio.run(CASES[0].press(server.port, 50))  # what is loaded once is in the memory before
         tell(HEAD)
+        first = server.memory()
         for case in chosen:
             clients = max(4, int(case.connections * arguments.share))
             outcome = asyncio.run(press(replace(case, connections=clients), server))
@@ -146,6 +147,11 @@ def main() -> None:
             for fault in outcome.faults():
                 faults += 1
                 tell(f"    {fault}")
+        last = asyncio.run(settled(server, first))
+        tell(f"{last - first:+.0f} MB in the end")
+        if last > first + SPARE:
+            faults += 1
+            tell("    they were not given back")
         if server.process.poll() is not None:
             faults += 1
             tell(f"    the server ended: {server.log.read_text('utf-8', 'replace')[-3000:]}")

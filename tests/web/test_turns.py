@@ -164,6 +164,22 @@ def test_memory_is_given_back_once_large_bodies_have_gone(monkeypatch) -> None:
     assert asyncio.run(main(memory.WORTH // 2, 60))
 
 
+def test_what_goes_while_memory_is_waited_for_is_given_back_too(monkeypatch) -> None:
+    """It may still be held when the system gets what went before: so it is asked once more, and then no more."""
+    given = threading.Semaphore(0)
+    monkeypatch.setattr(memory, "give_back", given.release)
+    monkeypatch.setattr(memory, "PAUSE", 0.0)
+
+    async def main() -> list[bool]:
+        room = Room(0)
+        room.let_go(memory.WORTH)
+        room.let_go(1)
+        return [await asyncio.to_thread(given.acquire, timeout=60) for _ in range(2)]
+
+    assert asyncio.run(main()) == [True, True]
+    assert not given.acquire(blocking=False)
+
+
 def test_giving_back_is_harmless() -> None:
     """It can be called at any time, where the C library has it or not."""
     memory.give_back()
