@@ -245,7 +245,9 @@ def open_target(folder: Path) -> Messages:
     """Return the target; the model it scores with is packaged in `folder`."""
     model = open_echo(folder / "echo")
     served = SimpleNamespace(version=ModelVersion("echo", 1, model.digest), model=model, refused=None)
-    services: Any = SimpleNamespace(models=SimpleNamespace(current=lambda _: served), engine=Engine(1))
+    services: Any = SimpleNamespace(
+        models=SimpleNamespace(current=lambda _: served, at_hand=lambda _: served), engine=Engine(1)
+    )
     return Messages(
         model,
         TestClient(create_app(lambda: services, Settings(max_request_bytes=1 << 20)), raise_server_exceptions=True),
