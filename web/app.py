@@ -17,7 +17,6 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from errors import DropscoreError
 from scoring.services import Services
@@ -27,32 +26,16 @@ from web.answers import answer, answer_bug, answer_error, answer_gone, answer_ht
 from web.bodies import Limits
 from web.docs import docs_routes
 from web.files import file_routes
-from web.headers import Edge
 from web.inference_v2 import inference_routes
-from web.keys import Check, Guard, check_by, hide_key, let_in
+from web.keys import Check, Guard, check_by, let_in
+from web.layers import Api
 from web.mlflow import mlflow_routes
 from web.models import Models
 from web.predict import predict_routes
-from web.prefix import without_prefix
 from web.registry import registry_routes
 from web.results import result_routes
 from web.runs import run_routes
 from web.turns import Turns
-
-
-class Api(Starlette):
-    """Starlette with our layers around it, which see every request and every answer, those to bugs too."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; nothing behind this is to see a key in its query."""
-        if scope["type"] == "http":
-            hide_key(scope)
-            scope = without_prefix(scope)
-        await super().__call__(scope, receive, send)
-
-    def build_middleware_stack(self) -> ASGIApp:
-        """Return what answers requests."""
-        return Edge(super().build_middleware_stack())
 
 
 def create_app(services: Callable[[], Services], settings: Settings, check: Check = let_in) -> Starlette:

@@ -3,15 +3,12 @@
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from web.headers import Edge
-from web.keys import hide_key
-from web.prefix import without_prefix
+from web.layers import Api
 
 
-class MeasuredApi(FastAPI):
-    """FastAPI with the layers of web.app.Api around it; of its own, it has nothing but the measuring."""
+class MeasuredApi(Api, FastAPI):
+    """FastAPI within our layers, so that what measures sees no key either; it has nothing but the measuring."""
 
     def __init__(self, **what: Any) -> None:
         """Take what Starlette does."""
@@ -29,14 +26,3 @@ class MeasuredApi(FastAPI):
             },
             **what,
         )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; what measures is to see no key either."""
-        if scope["type"] == "http":
-            hide_key(scope)
-            scope = without_prefix(scope)
-        await super().__call__(scope, receive, send)
-
-    def build_middleware_stack(self) -> ASGIApp:
-        """Return what answers requests."""
-        return Edge(super().build_middleware_stack())
