@@ -4,24 +4,21 @@ from typing import Any
 
 from errors import (
     BlobNotFoundError,
-    BodyTimeoutError,
     FormatUnsupportedError,
     MessageInvalidError,
     ModelNotFoundError,
     NameInvalidError,
     OptionsInvalidError,
-    RecordTooLargeError,
     ReferenceInvalidError,
     RunEndedError,
     RunNotFoundError,
     RunUnderWayError,
     SupersededError,
-    TooManyTransfersError,
 )
 from scoring.job import LAST_VERSION, MOST_ATTEMPTS
 from web.bodies import Limits
 from web.openapi.operations import Answer, Operation, Operations, Schema, in_path, in_query, json_of, ref, whole
-from web.openapi.predictions import STORAGE
+from web.openapi.predictions import BODY, STORAGE
 from web.runs import MOST_RUNS
 
 TAG = "runs"
@@ -31,13 +28,9 @@ _WAIT = {"Retry-After": "Seconds to wait before asking how it is."}
 _PLACE = {"Location": "Where the run is found."}
 
 _JOB_ERRORS = (
-    MessageInvalidError,
     OptionsInvalidError,
     NameInvalidError,
     ReferenceInvalidError,
-    FormatUnsupportedError,
-    RecordTooLargeError,
-    BodyTimeoutError,
     BlobNotFoundError,
     ModelNotFoundError,
     SupersededError,
@@ -80,7 +73,7 @@ def runs_operations(limits: Limits) -> Operations:
                 202: Answer("It is queued.", folder, _PLACE | _WAIT),
             },
             body=job,
-            errors=(*_JOB_ERRORS, TooManyTransfersError, *STORAGE),
+            errors=(*BODY, *_JOB_ERRORS, *STORAGE),
         ),
         ("/api/runs/{run_id}", "get"): Operation(
             "showRun",
@@ -105,7 +98,11 @@ def runs_operations(limits: Limits) -> Operations:
             {202: Answer("A run of its own is queued.", summary, _PLACE | _WAIT)},
             description="It works on the input's current version, with the model that the reference means now.",
             parameters=[RUN],
-            errors=(RunNotFoundError, RunEndedError, RunUnderWayError, *_JOB_ERRORS, *STORAGE),
+            errors=(
+                *(RunNotFoundError, RunEndedError, RunUnderWayError, MessageInvalidError, FormatUnsupportedError),
+                *_JOB_ERRORS,
+                *STORAGE,
+            ),
         ),
     }
 
