@@ -65,6 +65,8 @@ class ParquetSource:
         self._metadata = first.file.metadata
         with reading(self.file):
             self.schema: pa.Schema = first.file.schema_arrow
+            # What is damaged may be read and yet not be written: nulls that may not be null, say.
+            pq.ParquetWriter(pa.BufferOutputStream(), self.schema).close()
             self.rows = [self._metadata.row_group(group).num_rows for group in range(first.file.num_row_groups)]
         check_rows(sum(self.rows), blob.size, max_expansion, self.file)
         self.layout = self._read_layout()

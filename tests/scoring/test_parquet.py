@@ -119,6 +119,19 @@ def test_two_columns_of_one_name_are_refused(drop, parquet) -> None:
     assert (receipt.error["code"], receipt.error["column"]) == ("file_malformed", "id")
 
 
+@pytest.mark.parametrize("kind", [pa.null(), pa.struct([("void", pa.null())]), pa.list_(pa.null())])
+def test_a_schema_that_cannot_be_written_is_malformed(drop, parquet, kind: pa.DataType) -> None:
+    """A column of nulls that may not be null can be read, but not written: the file fails at once, for good."""
+    data = parquet(TABLE.slice(0, 0).append_column("void", pa.array([], kind)), store_schema=False)
+    name = b"\x07element" if pa.types.is_list(kind) else b"\x04void"
+    optional, required = b"\x15\x02\x25\x02\x18" + name, b"\x15\x02\x25\x00\x18" + name  # as footers have it
+    assert data.count(optional) == 1
+    receipt = drop("a.parquet", data.replace(optional, required))
+    assert receipt.error is not None
+    assert receipt.error["code"] == "file_malformed"
+    assert "must be nullable" in receipt.error["message"]
+
+
 def test_a_rejects_file_can_be_rejected_again(drop, parquet) -> None:
     """Rejects of rejects have one set of error columns: those of the last time."""
     table = TABLE.set_column(2, "visits", pa.array([1.5, 2.5, 3.5]))
