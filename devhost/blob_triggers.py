@@ -162,11 +162,25 @@ class BlobTriggers:
         await self._invoke(trigger, properties, {})
 
     async def _handle(self, message: QueueMessage, body: bytes) -> bool:
-        """Call the function a message names; there is nothing to do if its blob has gone or changed since."""
+        """Call the function a message names; there is nothing to do if its blob has gone or changed since.
+
+        The queue is that of all hosts of one id. What one of them found that looks elsewhere is not for this one,
+        but not nobody's either: it fails, so that the other may take it, and is poison at worst.
+        """
         document = json.loads(body)
         trigger = next((each for each in self._triggers if each.function.full_name == document["FunctionId"]), None)
-        if trigger is None or document["ContainerName"] != trigger.pattern.container:
-            return True  # the function is no longer in the app, or looks elsewhere now
+        container = document["ContainerName"]
+        if trigger is None or (trigger.event_grid and container != trigger.pattern.container):
+            return True  # the function is no longer in the app, or somebody posts it events of other containers
+        if container != trigger.pattern.container:
+            _log.warning(
+                "A blob of container %s came to function %s, whose container is %s: put back. Does another app on "
+                "this storage have the same AzureFunctionsWebHost__hostid, or a folder of the same name?",
+                container,
+                trigger.function.name,
+                trigger.pattern.container,
+            )
+            return False
         try:
             properties = await self._call(
                 trigger.container.get_blob_client(document["BlobName"]).get_blob_properties

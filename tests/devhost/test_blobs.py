@@ -65,6 +65,28 @@ def test_five_failures_are_poison(shared):
     assert len([each for each in storage.told("drop-begun") if each["name"] == "bad/x.csv"]) == 5
 
 
+def test_what_a_host_of_the_same_id_found_is_not_lost(shared):
+    """A message about a container that this host does not look at is not dropped: it is put back, and told of."""
+    devhost, storage = shared
+    elsewhere = storage.blobs.create_container(f"elsewhere-{storage.name}")
+    etag = elsewhere.upload_blob("a/x.csv", b"1").get_blob_properties().etag
+    message = {
+        "Type": "BlobTrigger",
+        "FunctionId": "Host.Functions.drop",
+        "BlobType": "BlockBlob",
+        "ContainerName": elsewhere.container_name,
+        "BlobName": "a/x.csv",
+        "ETag": etag,
+    }
+    text = base64.b64encode(json.dumps(message).encode()).decode()
+    storage.put("drops", "first.csv", b"1")
+    wait_until(lambda: storage.told("drop"), "call, so that the host's queue is there")
+    storage.queues.get_queue_client(f"azure-webjobs-blobtrigger-{storage.name}").send_message(text)
+    wait_until(lambda: text in storage.messages("webjobs-blobtrigger-poison"), "poison message")
+    assert f"{elsewhere.container_name} came to function drop" in devhost.output
+    assert not [each for each in storage.told("drop-begun") if each["name"] == "a/x.csv"]
+
+
 def test_uploads_of_one_second_all_fire_and_a_restart_fires_none_again(storage, start):
     """Every version fires once: many of one second, an overwritten one, and after a restart only new ones."""
     first = start().ready()

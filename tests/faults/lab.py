@@ -164,6 +164,7 @@ class Lab:
             defaults = {name: str(known[name].default) for name in NAMES if name in known}
             environment = {f"DROPSCORE_{name.upper()}": f"{value}-{key}" for name, value in defaults.items()}
             environment["AzureWebJobsStorage"] = self.connection_string
+            environment["AzureFunctionsWebHost__hostid"] = f"faults-{key}"  # or hosts would take each other's blobs
         environment |= COMMON | {f"DROPSCORE_{name.upper()}": value for name, value in scene.settings.items()}
         environment["DROPSCORE_CACHE"] = str(folder / "cache")
         if backend == "azurite" and len(biases) == 1:
