@@ -93,6 +93,8 @@ def conclude(site: Site, watched: Watcher, promise: Promise, strike: Strike | No
 def missed(site: Site, strike: Strike) -> list[str]:
     """Return a violation if the first worker made the call and was not struck: it may make fewer than K."""
     log = read_log(site.logs[0])
+    if not log:
+        return ["the worker wrote nothing down: it hung, or died, before it was struck"]
     if any("struck" in line for line in log) or max(line.get("call", 0) for line in log) < strike.call:
         return []
     return [f"the worker was not struck {strike}"]

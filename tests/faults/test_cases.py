@@ -7,8 +7,10 @@ import pytest
 import typer
 
 from tests.faults.__main__ import read_part
-from tests.faults.cases import Case, Kind, Outcome, try_kind
+from tests.faults.cases import Case, Kind, Outcome, missed, try_kind
 from tests.faults.lab import Lab
+from tests.faults.recorder import Strike
+from tests.faults.scenes import PLAIN
 
 
 @pytest.fixture
@@ -53,3 +55,14 @@ def test_a_part_is_two_numbers() -> None:
     for text in ("0/2", "3/2", "2", "", "a/b", "1/2/3"):
         with pytest.raises(typer.BadParameter):
             read_part(text)
+
+
+def test_a_worker_that_wrote_nothing_down_is_told_of(lab: Lab) -> None:
+    """A worker that hung before its first call was not struck, and that counts."""
+    site = lab.open(PLAIN, "folder")
+    log, strike = site.task().log, Strike(3, after=False)
+    assert missed(site, strike) == ["the worker wrote nothing down: it hung, or died, before it was struck"]
+    log.write_text('{"call": 2}\n')
+    assert missed(site, strike) == []
+    log.write_text('{"call": 3}\n')
+    assert len(missed(site, strike)) == 1
