@@ -16,6 +16,7 @@ from scoring.local_files import download, name_of, place, target_of, upload
 from scoring.options import Options
 from scoring.pipeline import begin, quiet, run_here
 from scoring.receipt import Receipt
+from scoring.runs import with_result
 from scoring.runs_commands import app as runs_app
 from scoring.services import Services
 from scoring.terminal import problem, progress_of, summary
@@ -115,7 +116,7 @@ def score(
         output = output and target_of(output, job.scored_name(path.container), file)
         place(services.blobs, file, job.input)
         with nullcontext(quiet) if be_quiet else progress_of(file.name, file.stat().st_size) as progress:
-            receipt = run_here(job, services, progress)
+            receipt = run_here(with_result(job, services), services, progress)
         show(receipt, services, output, as_json=as_json, quiet=be_quiet)
     raise typer.Exit(0 if receipt.status == "succeeded" else 1)
 

@@ -17,6 +17,7 @@ from scoring.options import Options
 from scoring.part_files import is_hidden
 from scoring.pipeline import quiet, run_here
 from scoring.receipt import Receipt
+from scoring.runs import with_result
 from scoring.services import Services
 from scoring.terminal import problem, progress_of
 from storage import BlobPath
@@ -71,7 +72,7 @@ class FolderScoring:
             place(blobs, file, job.input)
             silent = self.as_json or self.be_quiet
             with nullcontext(quiet) if silent else progress_of(str(part), file.stat().st_size) as progress:
-                receipt = run_here(job, self.services, progress)
+                receipt = run_here(with_result(job, self.services), self.services, progress)
         except DropscoreError as error:
             self._report({"status": "failed", "input": {"path": str(path)}, "error": error.to_dict()})
             self._say(f"failed  {part}  {error.code}: {error.message}", failed=True)

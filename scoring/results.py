@@ -16,7 +16,7 @@ from storage import Blob, BlobPath
 Kind = Literal["output", "rejects"]
 """What a receipt calls the two."""
 
-_CALLED = {"output": "result", "rejects": "rejected rows"}
+_CALLED: dict[Kind, str] = {"output": "result", "rejects": "rejected rows"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,16 @@ def find_result(run_id: str, kind: Kind, services: Services, part: str = "") -> 
     if format_of(path.name) == "parquet" and (blobs := parts_of(services.blobs, path, run_id)):
         return Parts(blobs)
     raise _gone(receipt, path)
+
+
+def is_in_place(receipt: Receipt, services: Services) -> bool:
+    """Say whether all that a run has put up is there still: a path's owner is the run that wrote there last."""
+    try:
+        for kind in (kind for kind in _CALLED if getattr(receipt, kind)):
+            find_result(receipt.run_id, kind, services)
+    except ResultGoneError:
+        return False
+    return True
 
 
 def _find_part(receipt: Receipt, path: BlobPath, part: str, services: Services) -> ResultFile:

@@ -21,6 +21,7 @@ from scoring.open_runs import OpenRun
 from scoring.options import Options
 from scoring.pipeline import begin, check_run, enter
 from scoring.receipt import Receipt, Status, write_up
+from scoring.results import is_in_place
 from scoring.services import Services
 from scoring.splits.markers import Markers
 from storage import BlobPath
@@ -170,11 +171,12 @@ def cancel(run_id: str, services: Services) -> Receipt:
 
 
 def replay(run_id: str, services: Services) -> Run:
-    """Submit the job of a run that has not succeeded once more, and return the run that this will be.
+    """Submit once more the job of a run whose result is not to be had, and return the run that this will be.
 
     It is a run of its own, on the input's current version and the model that the reference means now: the old
     receipt stays. RunNotFoundError without a receipt; RunUnderWayError while the run goes on; RunEndedError if what
-    it would be has succeeded already; MessageInvalidError if it never became a job; and errors as of `submit`.
+    it would be has succeeded already, and its result is in place; MessageInvalidError if it never became a job; and
+    errors as of `submit`.
     """
     return submit(next_attempt(run_id, services).job, services).run
 
@@ -189,9 +191,28 @@ def next_attempt(run_id: str, services: Services) -> Run:
         receipt = services.receipts.find(run.id)
         if receipt is None:
             return run
-        if receipt.status == "succeeded":
+        if receipt.status == "succeeded" and is_in_place(receipt, services):
             raise _has_ended(receipt, "there is nothing to replay")
     raise RunEndedError(f"the job of run {run_id!r} was replayed {MOST_ATTEMPTS} times: send it as a new one")
+
+
+def with_result(job: Job, services: Services) -> Job:
+    """Return a job as the attempt that somebody means who waits for its result.
+
+    That is the first one whose receipt does not stand in the way: a run that has succeeded, and whose files are in
+    place still, need not be made again; of any other that has ended there is nothing to have. Another file of the
+    same name, or the same with other options, may have been scored to its path since.
+    """
+    for attempt in range(job.attempt, MOST_ATTEMPTS + 1):
+        again = replace(job, attempt=attempt)
+        receipt = services.receipts.find(begin(again, services).id)
+        if receipt is None or not receipt.is_final:
+            return again
+        if receipt.status == "succeeded" and is_in_place(receipt, services):
+            return again
+    raise RunEndedError(
+        f"{job.input} was scored {MOST_ATTEMPTS:,} times as it is: write it anew", file=str(job.input)
+    )
 
 
 def _job_of(receipt: Receipt, services: Services) -> Job:

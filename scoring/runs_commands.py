@@ -81,7 +81,7 @@ def show(run_id: RunId, as_json: AsJson = False, store: Store = None) -> None:
 
 @app.command("replay")
 def replay_run(run_id: RunId, as_json: AsJson = False, store: Store = None) -> None:
-    """Run the job of a run once more that has failed, or was superseded or cancelled.
+    """Run the job of a run once more that has failed, was superseded or cancelled, or whose result is gone.
 
     It becomes a run of its own, on the input's current version and the model that the reference means now. In a
     local folder it is run here and now; in a storage account its job is queued for the app.

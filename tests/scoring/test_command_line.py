@@ -166,6 +166,36 @@ def test_the_output_may_be_a_folder_or_in_a_new_one(store, tmp_path: Path) -> No
     assert (folder / "a.csv.parquet").read_bytes() == new.read_bytes()
 
 
+def test_a_file_scored_again_gets_its_own_result(store, tmp_path: Path) -> None:
+    """Also where one of its name, or it with other options, was scored since, or the result was deleted."""
+    first, second, target = tmp_path / "a.csv", tmp_path / "new" / "a.csv", tmp_path / "out.csv"
+    second.parent.mkdir()
+    first.write_bytes(GOOD)
+    second.write_bytes(HEADER + GOOD.splitlines(keepends=True)[1])
+
+    def score(file: Path, *options: str) -> bytes:
+        arguments = ["--model", "churn", "--store", store, "--output", str(target), "--quiet", *options]
+        assert run(app, ["score", str(file), *arguments]).exit_code == 0
+        return target.read_bytes()
+
+    whole, brief, other = score(first), score(first, "--keep", "id"), score(second)
+    assert len({whole, brief, other}) == 3
+    assert (score(first), score(first, "--keep", "id"), score(second)) == (whole, brief, other)
+    (Path(store) / "scored/churn/a.csv").unlink()
+    assert score(second) == other
+
+
+def test_a_failed_file_is_tried_again(store, tmp_path: Path, monkeypatch) -> None:
+    """Who does what the error says, and scores the file once more, is not told of the error before."""
+    source = tmp_path / "a.csv"
+    source.write_bytes(GOOD)
+    arguments = ["score", str(source), "--model", "churn", "--store", store]
+    monkeypatch.setenv("DROPSCORE_MAX_RECORD_BYTES", "8")
+    assert "record_too_large" in run(app, arguments).output
+    monkeypatch.delenv("DROPSCORE_MAX_RECORD_BYTES")
+    assert run(app, arguments).exit_code == 0
+
+
 @pytest.mark.parametrize("output", ["a.csv", ".", "a.csv/b.csv"])
 def test_no_result_replaces_its_input(store, tmp_path: Path, output: str) -> None:
     """An output that is the input itself, or lies in a file, is refused before anything is scored."""

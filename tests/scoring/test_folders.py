@@ -51,6 +51,17 @@ def test_a_folder_is_scored_file_by_file(store, tmp_path: Path, parquet) -> None
     assert "probability_leave" in scored
 
 
+def test_a_folder_scored_again_gets_its_own_results(store, tmp_path: Path, parquet) -> None:
+    """Also where its files were scored with other options since."""
+    folder, target = make_folder(tmp_path, parquet), tmp_path / "out"
+    arguments = ["score", str(folder), "--model", "churn", "--store", store, "--output", str(target)]
+    results = []
+    for options in ([], ["--keep", "none"], []):
+        assert run(app, [*arguments, *options]).exit_code == 0
+        results.append((target / "plan=basic/x/part-0.csv").read_bytes())
+    assert results[0] == results[2] != results[1]
+
+
 def test_a_part_of_a_table_has_the_columns_of_its_path(store, tmp_path: Path, parquet) -> None:
     """A single file, or a folder of the table, is scored with the columns that the folders above it name."""
     folder = make_folder(tmp_path, parquet)

@@ -22,6 +22,7 @@ from scoring.ended_runs import EndedRuns, Summary
 from scoring.ending import end_run
 from scoring.intake import accept_message, give_up
 from scoring.job import Job
+from scoring.options import Options
 from scoring.pipeline import begin, run_job
 from scoring.receipt import write_up
 from scoring.runs import cancel, describe_run, list_runs, replay
@@ -240,6 +241,18 @@ def test_what_never_became_a_job_cannot_be_replayed(services) -> None:
     """A message that nobody understood has a receipt, and that says so."""
     receipt = accept_message("not json", services)
     with pytest.raises(MessageInvalidError, match="never became a job"):
+        replay(receipt.run_id, services)
+
+
+def test_a_run_whose_result_was_replaced_is_replayed(services) -> None:
+    """Another run of the same file has its path: the first one's result can be had again, and by nothing else."""
+    receipt = drop(services)
+    result = services.blobs.read(OUTPUT)
+    run_job(replace(JOB, options=Options(keep="none")), services)
+    replay(receipt.run_id, services)
+    assert deliver(services).status == "succeeded"
+    assert services.blobs.read(OUTPUT) == result
+    with pytest.raises(RunEndedError, match="nothing to replay"):
         replay(receipt.run_id, services)
 
 
