@@ -12,7 +12,7 @@ import typer
 from model_store import ModelReference
 from scoring.folders import FolderScoring
 from scoring.job import Job
-from scoring.local_files import download, name_of, place, target_of, upload
+from scoring.local_files import fetch, name_of, place, target_of, upload
 from scoring.options import Options
 from scoring.pipeline import begin, quiet, run_here
 from scoring.receipt import Receipt
@@ -48,7 +48,10 @@ Threshold = Annotated[
     float, typer.Option(help="Rejected rows allowed: a fraction below 1, a count from 1, or -1 for any number.")
 ]
 Output = Annotated[
-    Path | None, typer.Option(help="Copy the result here: a file, or a folder; those of a folder's files below it.")
+    str | None,
+    typer.Option(
+        metavar="<path>", help="Copy the result here: a file, or a folder; those of a folder's files below it."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the receipt on stdout, as JSON and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show nothing but errors.")]
@@ -110,14 +113,14 @@ def score(
         options = Options.from_dict(given)
         if file.is_dir():
             scoring = FolderScoring(reference, options, services, as_json=as_json, be_quiet=be_quiet)
-            raise typer.Exit(0 if scoring.score(file, output) else 1)
+            raise typer.Exit(0 if scoring.score(file, Path(output) if output else None) else 1)
         path = BlobPath(services.settings.incoming, f"{reference}/{name_of(file)}")
         job = Job(path, reference, options)
-        output = output and target_of(output, job.scored_name(path.container), file)
+        target = target_of(output, job.scored_name(path.container), file) if output else None
         place(services.blobs, file, job.input)
         with nullcontext(quiet) if be_quiet else progress_of(file.name, file.stat().st_size) as progress:
             receipt = run_here(with_result(job, services), services, progress)
-        show(receipt, services, output, as_json=as_json, quiet=be_quiet)
+        show(receipt, services, target, as_json=as_json, quiet=be_quiet)
     raise typer.Exit(0 if receipt.status == "succeeded" else 1)
 
 
@@ -144,7 +147,7 @@ def drop(
     with errors_as_text():
         services = Services.open(Settings.for_command(store))
         job = Job.for_dropped(BlobPath(services.settings.incoming, f"{model}/{name or file.name}"))
-        output = output and target_of(output, job.scored_name(job.input.container), file)
+        target = target_of(output, job.scored_name(job.input.container), file) if output else None
         upload(services.blobs, file, job.input)
         run = begin(job, services)
         if not be_quiet:
@@ -157,7 +160,7 @@ def drop(
                 typer.echo(f"no receipt after {wait:g} s: is the app running? See `make start`.", err=True)
                 raise typer.Exit(2)
             time.sleep(0.2)
-        show(receipt, services, output, as_json=as_json, quiet=be_quiet)
+        show(receipt, services, target, as_json=as_json, quiet=be_quiet)
     raise typer.Exit(0 if receipt.status == "succeeded" else 1)
 
 
@@ -169,18 +172,18 @@ def print_receipt(run_id: str, store: Store = None) -> None:
         typer.echo(json.dumps(record, indent=2))
 
 
-def show(receipt: Receipt, services: Services, output: Path | None, *, as_json: bool, quiet: bool) -> None:
-    """Print a receipt, for people or as JSON, and copy the result to `output` if there is one."""
-    if output and receipt.output:
-        download(services.blobs, BlobPath.parse(receipt.output), output)
+def show(receipt: Receipt, services: Services, target: Path | None, *, as_json: bool, quiet: bool) -> None:
+    """Print a receipt, for people or as JSON, and copy the result to `target` if there is one."""
     if as_json:
         typer.echo(receipt.to_json(), nl=False)
     elif quiet and receipt.error:
         typer.echo(problem(receipt.error), err=True)
     elif not quiet:
         typer.echo(summary(receipt, services.settings.folder), err=True)
-        if output and receipt.output:
-            typer.echo(f"copied to {output}", err=True)
+    if target and receipt.output:
+        fetch(receipt, services, target)
+        if not (as_json or quiet):
+            typer.echo(f"copied to {target}", err=True)
 
 
 if __name__ == "__main__":

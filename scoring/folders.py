@@ -12,7 +12,7 @@ import typer
 from errors import DropscoreError, FileEmptyError, OptionsInvalidError
 from model_store import ModelReference
 from scoring.job import Job, format_of
-from scoring.local_files import download, make_folder, name_of, place
+from scoring.local_files import fetch, make_folder, name_of, place
 from scoring.options import Options
 from scoring.part_files import is_hidden
 from scoring.pipeline import quiet, run_here
@@ -84,10 +84,9 @@ class FolderScoring:
         rejected = f", {receipt.rows['rejected']:,} rejected" if receipt.rows["rejected"] else ""
         self._say(f"scored  {part}  {receipt.rows['read']:,} rows{rejected}, {receipt.seconds:.2f} s")
         if output and receipt.output:
-            result = BlobPath.parse(receipt.output)
-            target = output / part.parent / PurePosixPath(result.name).name
+            target = output / part.parent / PurePosixPath(receipt.output).name
             make_folder(target.parent)
-            download(blobs, result, target)
+            fetch(receipt, self.services, target)
         return receipt
 
     def _report(self, record: dict[str, object]) -> None:

@@ -155,15 +155,16 @@ def test_people_are_told_where(store, tmp_path: Path, before: bytes, where: str)
 
 
 def test_the_output_may_be_a_folder_or_in_a_new_one(store, tmp_path: Path) -> None:
-    """The result is copied into a folder that is there under its own name, and new folders are made."""
+    """A folder that is there, or is written as one, gets the result under its own name; new folders are made."""
     source, folder, new = tmp_path / "a.csv", tmp_path / "out", tmp_path / "new/er/b.parquet"
     source.write_bytes(GOOD)
     folder.mkdir()
-    for target in (folder, new):
+    for target in (folder, new, f"{tmp_path}/made/"):
         arguments = ["--output", str(target), "--output-format", "parquet"]
         done = run(app, ["score", str(source), "--model", "churn", "--store", store, *arguments])
         assert done.exit_code == 0, done.output
     assert (folder / "a.csv.parquet").read_bytes() == new.read_bytes()
+    assert (tmp_path / "made" / "a.csv.parquet").read_bytes() == new.read_bytes()
 
 
 def test_a_file_scored_again_gets_its_own_result(store, tmp_path: Path) -> None:
@@ -194,6 +195,35 @@ def test_a_failed_file_is_tried_again(store, tmp_path: Path, monkeypatch) -> Non
     assert "record_too_large" in run(app, arguments).output
     monkeypatch.delenv("DROPSCORE_MAX_RECORD_BYTES")
     assert run(app, arguments).exit_code == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is a device of Linux")
+@pytest.mark.parametrize(
+    ("output", "begins"), [("/dev/full", "status   succeeded"), ("/proc/a.csv", "options_inv")]
+)
+def test_an_output_that_cannot_be_written_is_one_line(store, tmp_path: Path, output: str, begins: str) -> None:
+    """Where that can be known, before anything is scored; else behind what came of it. There is no traceback."""
+    source = tmp_path / "a.csv"
+    source.write_bytes(GOOD)
+    done = run(app, ["score", str(source), "--model", "churn", "--store", store, "--output", output])
+    assert done.exit_code == 1
+    assert done.output.startswith(begins)
+    assert re.search(rf"^options_invalid: the output {output} cannot be written: .+$", done.output, re.MULTILINE)
+
+
+def test_an_output_is_replaced_whole(store, tmp_path: Path) -> None:
+    """What was there before stays where there is no result; a link is followed, and nothing else is left."""
+    source, folder = tmp_path / "a.csv", tmp_path / "out"
+    source.write_bytes(GOOD)
+    folder.mkdir()
+    (folder / "old.csv").write_bytes(b"old")
+    (folder / "link.csv").symlink_to(folder / "old.csv")
+    arguments = ["score", str(source), "--model", "churn", "--store", store, "--output", str(folder / "link.csv")]
+    assert run(app, [*arguments, "--keep", "nope"]).exit_code == 1
+    assert (folder / "old.csv").read_bytes() == b"old"
+    assert run(app, arguments).exit_code == 0
+    assert (folder / "old.csv").read_bytes() == (Path(store) / "scored/churn/a.csv").read_bytes()
+    assert sorted(file.name for file in folder.iterdir()) == ["link.csv", "old.csv"]
 
 
 @pytest.mark.parametrize("output", ["a.csv", ".", "a.csv/b.csv"])
