@@ -136,5 +136,7 @@ def _new_file(file: Path) -> Iterator[Path]:
 def _explained(file: Path) -> Iterator[None]:
     try:
         yield
+    except BrokenPipeError:  # whoever read from it, such as `head`, has enough: that is no fault to tell of
+        raise
     except OSError as error:
         raise OptionsInvalidError(f"the output {file} cannot be written: {error.strerror}") from error

@@ -78,6 +78,8 @@ def read_header(
 
 def delimiter_hint(header: Header, dialect: Dialect) -> str:
     """Return what to do where a header looks as if another delimiter was used, else nothing."""
+    if header.line.strip(b'"\r\n')[:-1].lower() == b"sep=":
+        return "; the file's first line, 'sep=', tells Excel the delimiter: delete it"
     if len(header.names) > 1:
         return ""
     for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):

@@ -184,3 +184,12 @@ def test_a_comma_is_not_both(drop) -> None:
     error = drop("a.csv", GOOD, csv={"decimal": ","}).error
     assert error["code"] == "column_missing"
     assert error["message"].endswith("divided by commas: so csv.decimal cannot be one")
+
+
+@pytest.mark.parametrize("delimiter", [None, ";"])
+def test_the_line_that_excel_reads_the_delimiter_from_is_named(drop, delimiter: str | None) -> None:
+    """`sep=;` is no header, and no delimiter makes it one: the error says that it has to go."""
+    receipt = drop("a.csv", b"sep=;\r\n" + GOOD.replace(b",", b";"), csv={"delimiter": delimiter})
+    assert receipt.error
+    assert receipt.error["code"] == "column_missing"
+    assert receipt.error["message"].endswith("'sep=', tells Excel the delimiter: delete it")
