@@ -20,6 +20,7 @@ from scoring.runs import with_result
 from scoring.runs_commands import app as runs_app
 from scoring.services import Services
 from scoring.terminal import problem, progress_of, summary
+from scoring.uploads import admit
 from settings import Settings
 from storage import BlobPath
 from storage.command_line import PlainCommand, PlainCommands, Store, errors_as_text
@@ -141,12 +142,16 @@ def drop(
 ) -> None:
     """Drop FILE into the incoming container, where the running app finds it, and wait for its receipt.
 
+    Refused at once is what would fail by its name: no model called so, or neither CSV nor Parquet.
+
     Ends with code 0 if the file was scored (or, without waiting, dropped), 1 if not, 2 if the command was misused
     or no receipt came in time.
     """
     with errors_as_text():
+        logging.getLogger("scoring").addHandler(_NOWHERE)
         services = Services.open(Settings.for_command(store))
-        job = Job.for_dropped(BlobPath(services.settings.incoming, f"{model}/{name or file.name}"))
+        reference = ModelReference.parse(model)
+        job = admit(BlobPath(services.settings.incoming, f"{reference}/{name or file.name}"), services)
         target = target_of(output, job.scored_name(job.input.container), file) if output else None
         upload(services.blobs, file, job.input)
         run = begin(job, services)

@@ -49,7 +49,7 @@ class Upload:
         NameInvalidError, ReferenceInvalidError, FormatUnsupportedError, ModelNotFoundError; ConditionFailedError
         where the condition does not hold as it is.
         """
-        self._job = _job_of(path, services)
+        self._job = admit(path, services)
         self._services = services
         self._condition = condition
         self._check_condition()
@@ -123,8 +123,11 @@ class Upload:
             raise ConditionFailedError(f"{path} is another version than If-Match says, or none", file=str(path))
 
 
-def _job_of(path: BlobPath, services: Services) -> Job:
-    """Return the job that a file of this name will have; refuse names under which it would have none, or fail."""
+def admit(path: BlobPath, services: Services) -> Job:
+    """Return the job that a file of this name will have; refuse names under which it would have none, or fail.
+
+    NameInvalidError, ReferenceInvalidError, FormatUnsupportedError, ModelNotFoundError.
+    """
     job = Job.for_dropped(path)
     if "\ufffd" in path.name:  # what is put for bytes of a URL that are no text
         raise NameInvalidError("the name is not encoded in UTF-8, or holds U+FFFD: rename the file", file=str(path))

@@ -92,6 +92,34 @@ def test_a_dropped_file_waits_for_the_app(store, tmp_path: Path) -> None:
     assert (Path(store) / "incoming/churn/a.csv").read_bytes() == GOOD
 
 
+@pytest.mark.parametrize(
+    ("model", "name", "says"),
+    [
+        ("nope", "a.csv", "model_not_found: "),
+        ("churn/2026", "a.csv", "reference_invalid: "),
+        ("churn", "a.txt", "format_unsupported: "),
+        ("churn", ".a.csv", "name_invalid: "),
+    ],
+)
+def test_what_would_fail_by_its_name_is_not_dropped(store, tmp_path: Path, model, name, says: str) -> None:
+    """One line says so before a byte is uploaded, and before anybody waits for a receipt."""
+    source = tmp_path / "a.csv"
+    source.write_bytes(GOOD)
+    done = run(app, ["drop", str(source), "--model", model, "--name", name, "--store", store, "--wait", "0.1"])
+    assert done.exit_code == 1
+    assert re.fullmatch(rf"{says}.+\n", done.output)
+    assert not [*(Path(store) / "incoming").iterdir()]
+
+
+def test_a_dropped_file_may_be_for_any_form_of_a_reference(store, tmp_path: Path) -> None:
+    """What jobs and `score` take as a model, `drop` takes too: the folder is called as the short form."""
+    source = tmp_path / "a.csv"
+    source.write_bytes(GOOD)
+    arguments = ["--model", "models:/churn/1", "--store", store, "--wait", "0"]
+    assert run(app, ["drop", str(source), *arguments]).exit_code == 0
+    assert (Path(store) / "incoming/churn@1/a.csv").read_bytes() == GOOD
+
+
 def test_a_receipt_can_be_printed(store, drop) -> None:
     """`receipt` prints a run's record as JSON; an unknown run is an error with its code."""
     receipt = drop("a.csv", GOOD)
