@@ -21,7 +21,6 @@ from scoring.runs_commands import app as runs_app
 from scoring.services import Services
 from scoring.terminal import problem, progress_of, summary
 from scoring.uploads import admit
-from settings import Settings
 from storage import BlobPath
 from storage.command_line import PlainCommand, PlainCommands, Store, errors_as_text
 
@@ -97,7 +96,7 @@ def score(
     """
     with errors_as_text():
         logging.getLogger("scoring").addHandler(_NOWHERE)
-        services = Services.open(Settings.for_command(store))
+        services = Services.for_command(store)
         reference = ModelReference.parse(model)
         given = {
             "keep": keep if keep in ("all", "none") else [name.strip() for name in keep.split(",")],
@@ -149,7 +148,7 @@ def drop(
     """
     with errors_as_text():
         logging.getLogger("scoring").addHandler(_NOWHERE)
-        services = Services.open(Settings.for_command(store))
+        services = Services.for_command(store)
         reference = ModelReference.parse(model)
         job = admit(BlobPath(services.settings.incoming, f"{reference}/{name or file.name}"), services)
         target = target_of(output, job.scored_name(job.input.container), file) if output else None
@@ -173,7 +172,7 @@ def drop(
 def print_receipt(run_id: str, store: Store = None) -> None:
     """Print a run's receipt, or its plan while it is running, as JSON."""
     with errors_as_text():
-        record = Services.open(Settings.for_command(store)).receipts.status(run_id)
+        record = Services.for_command(store).receipts.status(run_id)
         typer.echo(json.dumps(record, indent=2))
 
 

@@ -15,7 +15,6 @@ from scoring.receipt import Receipt
 from scoring.runs import STATUSES, UNDER_WAY, cancel, describe_run, list_page, next_attempt, replay
 from scoring.services import Services
 from scoring.terminal import MEGA, summary
-from settings import Settings
 from storage.command_line import PlainCommands, Store, errors_as_text
 
 COLUMNS = ("run", "status", "model", "input", "rows", "rejected", "seconds", "ended")
@@ -47,7 +46,7 @@ def show_list(
     with errors_as_text():
         if status not in (None, *STATUSES):
             raise OptionsInvalidError(f"there is no status {status!r}; there are: {', '.join(STATUSES)}")
-        page = list_page(_open(store), status=status, model=model, limit=limit, after=after)
+        page = list_page(Services.for_command(store), status=status, model=model, limit=limit, after=after)
         if as_json:
             typer.echo(json.dumps({"runs": [run.to_dict() for run in page.runs], "after": page.next}, indent=2))
             return
@@ -62,7 +61,7 @@ def show_list(
 def show(run_id: RunId, as_json: AsJson = False, store: Store = None) -> None:
     """Show how a run ended, or how far it is."""
     with errors_as_text():
-        services = _open(store)
+        services = Services.for_command(store)
         record = describe_run(run_id, services)
         if as_json:
             typer.echo(json.dumps(record, indent=2))
@@ -89,7 +88,7 @@ def replay_run(run_id: RunId, as_json: AsJson = False, store: Store = None) -> N
     Ends with code 0 if it was queued or has succeeded, 1 if not, 2 if the command was misused.
     """
     with errors_as_text():
-        services = _open(store)
+        services = Services.for_command(store)
         if not services.settings.folder:
             run = replay(run_id, services)
             typer.echo(json.dumps({"run_id": run.id, "status": "queued"}) if as_json else f"queued; run {run.id}")
@@ -110,7 +109,7 @@ def cancel_run(run_id: RunId, as_json: AsJson = False, store: Store = None) -> N
     Ends with code 0 if it was cancelled, 1 if it had ended or there is no such run, 2 if the command was misused.
     """
     with errors_as_text():
-        receipt = cancel(run_id, _open(store))
+        receipt = cancel(run_id, Services.for_command(store))
         typer.echo(receipt.to_json() if as_json else f"cancelled {run_id}", nl=not as_json)
 
 
@@ -122,10 +121,6 @@ def _how_far(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [started, ("splits", f"{splits['done']:,} of {splits['all']:,} scored")]
     progress = record.get("progress")
     return [started, ("rows", f"{progress['rows_read']:,} read" if progress else "none reported yet")]
-
-
-def _open(store: str | None) -> Services:
-    return Services.open(Settings.for_command(store))
 
 
 def _print_table(runs: Iterable[Summary]) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from errors import SettingsError
 from model_store.cache import ModelCache
 from model_store.registry import Registry
 from scoring.engine import Engine
@@ -27,6 +28,20 @@ class Services:
     def open_runs(self) -> OpenRuns:
         """The runs under way."""
         return OpenRuns(self.blobs, self.settings.runs)
+
+    @classmethod
+    def for_command(cls, store: str | None) -> "Services":
+        """Open what a command's --store names; SettingsError for a folder that is not there, as after a slip.
+
+        No model can be in one, and it would be made. Without --store it may be missing: no model was added yet.
+        """
+        settings = Settings.for_command(store)
+        if store and settings.folder and not Path(settings.folder).is_dir():
+            raise SettingsError(
+                f"--store {store}: there is no such folder; name one that a model was added to, or azure for the "
+                "storage account"
+            )
+        return cls.open(settings)
 
     @classmethod
     def open(cls, settings: Settings) -> "Services":

@@ -25,11 +25,16 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 @contextmanager
 def errors_as_text() -> Iterator[None]:
-    """Print an expected error as `code: message` and end with code 1."""
+    """Print an expected error as `code: message`, or a file's name and what the system says; end with code 1."""
     try:
         yield
     except DropscoreError as error:
         typer.echo(f"{error.code}: {error.message}", err=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        if error.filename is None:  # not a file that somebody named: a bug, or a pipe whose reader has gone
+            raise
+        typer.echo(f"{error.filename}: {error.strerror}", err=True)
         raise typer.Exit(1) from None
 
 

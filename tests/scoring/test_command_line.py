@@ -120,6 +120,17 @@ def test_a_dropped_file_may_be_for_any_form_of_a_reference(store, tmp_path: Path
     assert (Path(store) / "incoming/churn@1/a.csv").read_bytes() == GOOD
 
 
+@pytest.mark.parametrize("command", ["score", "drop", "receipt", "runs list", "runs show"])
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, command: str) -> None:
+    """A slip in --store, such as `azrue`, is told as that, and not as a model or a run that does not exist."""
+    source, slip = tmp_path / "a.csv", tmp_path / "azrue"
+    source.write_bytes(GOOD)
+    given = {"score": [str(source), "--model", "churn"], "drop": [str(source), "--model", "churn"], "runs list": []}
+    done = run(app, [*command.split(), *given.get(command, ["some-id"]), "--store", str(slip)])
+    assert (done.exit_code, done.output.partition(":")[0]) == (1, "settings_invalid")
+    assert not slip.exists()
+
+
 def test_a_receipt_can_be_printed(store, drop) -> None:
     """`receipt` prints a run's record as JSON; an unknown run is an error with its code."""
     receipt = drop("a.csv", GOOD)

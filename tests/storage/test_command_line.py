@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from storage.command_line import PlainCommand, PlainCommands
+from storage.command_line import PlainCommand, PlainCommands, errors_as_text
 
 Given = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 
@@ -70,3 +70,19 @@ def test_what_is_right_is_accepted(tmp_path: Path) -> None:
     code, shown, _ = _run(CASES[1], tmp_path, plain=True)
     file, new = tmp_path / "a.csv", tmp_path / "new"
     assert (code, shown.strip()) == (0, repr((file, 0.5, 2.0, "x", new, tmp_path, None, True)))
+
+
+def test_a_file_that_the_system_refuses_is_one_line(tmp_path: Path, capsys) -> None:
+    """A store that is a file, or a folder nobody may write to, is named without a traceback; code 1."""
+    (tmp_path / "file").touch()
+    with pytest.raises(typer.Exit) as ended, errors_as_text():
+        (tmp_path / "file" / "incoming").mkdir()
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == f"{tmp_path / 'file' / 'incoming'}: Not a directory\n"
+
+
+def test_what_is_no_files_fault_is_not_hidden() -> None:
+    """A pipe whose reader has gone is for typer, which ends in silence; a bug keeps its traceback."""
+    for error in (BrokenPipeError(32, "Broken pipe"), ZeroDivisionError()):
+        with pytest.raises(type(error)), errors_as_text():
+            raise error
