@@ -23,7 +23,8 @@ _EVENTS = "Event Grid"
 def main(
     app: Annotated[Path, typer.Option(help="The folder with function_app.py and host.json.")] = Path(),
     port: Annotated[
-        int | None, typer.Option(help="The HTTP port, 0 for a free one; else LocalHttpPort, else 7071.")
+        int | None,
+        typer.Option(min=0, max=65535, help="The HTTP port, 0 for a free one; else LocalHttpPort, else 7071."),
     ] = None,
     azurite: Annotated[
         bool, typer.Option(help="Start Azurite if AzureWebJobsStorage names one that is not up.")

@@ -17,6 +17,7 @@ from devhost.errors import StartupError
 _PATIENCE: Any = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 60}
 
 T = TypeVar("T")
+C = TypeVar("C", BlobServiceClient, QueueServiceClient)
 
 
 class Connections:
@@ -43,14 +44,22 @@ class Connections:
     def blobs(self, setting: str) -> BlobServiceClient:
         """Return the client for the blobs of a connection."""
         if setting not in self._blobs:
-            self._blobs[setting] = BlobServiceClient.from_connection_string(self.text(setting), **_PATIENCE)
+            self._blobs[setting] = self._open(BlobServiceClient, setting)
         return self._blobs[setting]
 
     def queues(self, setting: str) -> QueueServiceClient:
         """Return the client for the queues of a connection."""
         if setting not in self._queues:
-            self._queues[setting] = QueueServiceClient.from_connection_string(self.text(setting), **_PATIENCE)
+            self._queues[setting] = self._open(QueueServiceClient, setting)
         return self._queues[setting]
+
+    def _open(self, kind: type[C], setting: str) -> C:
+        try:
+            return kind.from_connection_string(self.text(setting), **_PATIENCE)
+        except ValueError as error:
+            raise StartupError(
+                f"The connection {setting} is no storage connection string: copy it again"
+            ) from error
 
     async def call(self, method: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Run a client's blocking method in a thread and wait for it."""

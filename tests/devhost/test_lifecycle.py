@@ -129,6 +129,22 @@ def test_a_port_in_use_stops_the_start(start):
     assert f"Port {port} cannot be used" in devhost.output
 
 
+def test_a_connection_string_that_is_none_stops_the_start(start):
+    """What cannot be read as one is an error that names its setting, and shows nothing of it: it holds a key."""
+    devhost = start(AzureWebJobsStorage="AccountKey=secret;garbage")
+    assert devhost.wait() == 1
+    assert "The connection AzureWebJobsStorage is no storage connection string" in devhost.output
+    assert "secret" not in devhost.output
+    assert "Traceback" not in devhost.output
+
+
+def test_a_port_that_is_none_is_misuse(start):
+    """A number that no port has is told as other options' values are."""
+    devhost = start("--port", "99999")
+    assert devhost.wait() == 2
+    assert "--port" in devhost.output
+
+
 def test_a_disabled_function_does_not_run(start):
     """AzureWebJobs.<name>.Disabled leaves a function out."""
     assert "\ttext:" not in start(**{"AzureWebJobs.text.Disabled": "true"}).ready().output
