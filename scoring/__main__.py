@@ -118,7 +118,8 @@ def score(
         job = Job(path, reference, options)
         target = target_of(output, job.scored_name(path.container), file) if output else None
         place(services.blobs, file, job.input)
-        with nullcontext(quiet) if be_quiet else progress_of(file.name, file.stat().st_size) as progress:
+        size = services.blobs.stat(job.input).size
+        with nullcontext(quiet) if be_quiet else progress_of(file.name, size) as progress:
             receipt = run_here(with_result(job, services), services, progress)
         show(receipt, services, target, as_json=as_json, quiet=be_quiet)
     raise typer.Exit(0 if receipt.status == "succeeded" else 1)

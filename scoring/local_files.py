@@ -57,8 +57,11 @@ def make_folder(folder: Path) -> None:
 
 
 def place(blobs: BlobStore, file: Path, target: BlobPath) -> None:
-    """Put a local file where a run reads it: without a copy if the store is a folder of this machine."""
-    if isinstance(blobs, FolderBlobStore):
+    """Put a local file where a run reads it: without a copy if the store is a folder of this machine.
+
+    A pipe is copied all the same: it can be read but once, and from its beginning.
+    """
+    if isinstance(blobs, FolderBlobStore) and file.is_file():
         with suppress(OSError):  # this file system, or this user, has no links: copied like anywhere else
             blobs.link(target, file)
             return

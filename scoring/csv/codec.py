@@ -16,7 +16,7 @@ from scoring.codec import Scored, Split, Work, output_names
 from scoring.conform import check_columns
 from scoring.csv.cells import CellReader, Cells
 from scoring.csv.dialect import LOOKED_AT, Dialect, find_dialect
-from scoring.csv.header import Header, delimiter_hint, read_header, space_hint, split
+from scoring.csv.header import Header, absence_hint, delimiter_hint, read_header, space_hint, split
 from scoring.csv.records import Records, cut_records
 from scoring.csv.source import Source, Wrapping, look_ahead, open_source, open_split
 from scoring.csv.table_result import TableResult
@@ -125,7 +125,7 @@ class _CsvFile:
         self._first_block = work.split.first_block if work.split else 1
         self._begins = not (work.split and work.split.start)
         signature = work.model.signature
-        hint = delimiter_hint(header, dialect) or space_hint(header, signature)
+        hint = delimiter_hint(header, dialect) or space_hint(header, signature) or absence_hint(header, signature)
         given = read_partitions(work.input.path, signature, header.positions)
         check_columns(signature, given.extend(header.schema), work.file, hint=hint)
         keep = work.options.keep

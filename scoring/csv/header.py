@@ -101,6 +101,14 @@ def space_hint(header: Header, signature: Signature) -> str:
     return ""
 
 
+def absence_hint(header: Header, signature: Signature) -> str:
+    """Return what to do where a header names no column of the model's, and may be none, else nothing."""
+    inputs = [column.name for column in signature.inputs]
+    if header.positions.keys().isdisjoint(inputs) and len(header.names) == len(inputs):
+        return "; if the first line is a row and no header, set csv.header to false"
+    return ""
+
+
 def _fields(line: bytes, dialect: Dialect, file: str) -> list[str]:
     try:
         names = split(line, dialect)

@@ -2,11 +2,13 @@
 
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from typer.testing import CliRunner
@@ -204,6 +206,19 @@ def test_the_output_may_be_a_folder_or_in_a_new_one(store, tmp_path: Path) -> No
         assert done.exit_code == 0, done.output
     assert (folder / "a.csv.parquet").read_bytes() == new.read_bytes()
     assert (tmp_path / "made" / "a.csv.parquet").read_bytes() == new.read_bytes()
+
+
+def test_a_pipe_is_scored_as_a_file(store, tmp_path: Path) -> None:
+    """What another program writes into a named pipe is scored under the pipe's name."""
+    pipe, target = tmp_path / "a.csv", tmp_path / "out.csv"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_bytes, args=[GOOD], daemon=True)
+    writer.start()
+    arguments = ["--model", "churn", "--store", store, "--output", str(target)]
+    done = run(app, ["score", str(pipe), *arguments])
+    assert done.exit_code == 0, done.output
+    writer.join()
+    assert target.read_bytes().startswith(HEADER[:-1] + b",prediction,")
 
 
 def test_a_file_scored_again_gets_its_own_result(store, tmp_path: Path) -> None:

@@ -193,3 +193,13 @@ def test_the_line_that_excel_reads_the_delimiter_from_is_named(drop, delimiter: 
     assert receipt.error
     assert receipt.error["code"] == "column_missing"
     assert receipt.error["message"].endswith("'sep=', tells Excel the delimiter: delete it")
+
+
+def test_a_file_without_a_header_is_told_how_to_say_so(drop) -> None:
+    """Where the first line may be a row, the error says what option it takes, and shows nothing of the line."""
+    receipt = drop("a.csv", b"20,3,true,basic\n30,3,true,pro\n")
+    assert receipt.error
+    assert receipt.error["message"].endswith(
+        "has 4 others; if the first line is a row and no header, set csv.header to false"
+    )
+    assert drop("b.csv", b"20,3,true,basic\n30,3,true,pro\n", csv={"header": False}).status == "succeeded"
