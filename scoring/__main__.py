@@ -92,7 +92,8 @@ def score(
 
     FILE may be a folder: all CSV and Parquet files below it are scored, each for itself.
 
-    Ends with code 0 if the file was scored, 1 if not (the receipt says why), 2 if the command was misused.
+    Ends with code 0 if the file was scored, 1 if not (the receipt says why; or, where an option's value is none,
+    one line), 2 if the command was misused.
     """
     with errors_as_text():
         logging.getLogger("scoring").addHandler(_NOWHERE)
