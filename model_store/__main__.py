@@ -56,7 +56,11 @@ def add(
     ],
     sample: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Rows it was trained on, at best all: .csv or .parquet."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Rows it was trained on, at best all: .parquet, or .csv as pandas reads it unasked.",
+        ),
     ] = None,
     label_column: Annotated[str | None, typer.Option(help="A column of the sample to leave out.")] = None,
     trust_pickle: Annotated[
@@ -214,6 +218,11 @@ def read_sample(path: Path, label_column: str | None) -> Any:
                 header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
                 if twice := sorted(header[header.duplicated()]):  # pandas would rename the second
                     raise SampleInvalidError(f"{path.name} has the column {twice[0]!r} twice", column=twice[0])
+                if len(header) == 1 and any(mark in header.iloc[0] for mark in ";\t|"):
+                    raise SampleInvalidError(
+                        f"the columns of {path.name} are not divided by commas: write it as DataFrame.to_csv does, "
+                        "or as .parquet"
+                    )
                 rows = pd.read_csv(path)
             case ".parquet":
                 rows = pd.read_parquet(path)

@@ -199,6 +199,15 @@ def test_errors_are_a_code_and_a_message(run, trained, arguments, code):
     assert "no models yet" in run("list")[1]
 
 
+def test_a_sample_with_other_delimiters_is_told_so(run, trained, tmp_path):
+    """The app takes such files, but a sample is read as pandas reads it: the error says so, and names no column."""
+    pd.read_csv(trained / "rows.csv").to_csv(tmp_path / "rows.csv", sep=";", decimal=",", index=False)
+    arguments = ("--sample", tmp_path / "rows.csv", "--label-column", "churned", "--trust-pickle")
+    code, _, err = run("add", "churn", trained / "churn.joblib", *arguments)
+    assert code == 1
+    assert err.startswith("sample_invalid: the columns of rows.csv are not divided by commas")
+
+
 def test_looking_needs_no_training_library(packages, tmp_path):
     """`list` and `show` start fast and run where only the serving requirements are installed."""
     Registry(FolderBlobStore(tmp_path)).add("churn", packages())
