@@ -85,13 +85,24 @@ def load_pickle(path: Path, *, trust_pickle: bool) -> object:
         raise EstimatorInvalidError(
             f"{path.name} needs the module {error.name!r}: install what it was trained with"
         ) from error
+    except AttributeError as error:
+        if "__main__'" not in str(error):  # run by -m, it is called model_store.__main__ there
+            raise _other_version(path, error) from error
+        raise EstimatorInvalidError(
+            f"{path.name} needs something that was defined in the script it was saved by: steps of your own are no "
+            "graph, so do what they do before the file is written, or use a transformer of scikit-learn"
+        ) from error
     except (pickle.UnpicklingError, EOFError, OSError) as error:
         raise EstimatorInvalidError(f"{path.name} is damaged or no pickle: save it again") from error
     except Exception as error:  # unpickling runs code, which can fail in any way
-        raise EstimatorInvalidError(
-            f"{path.name} cannot be loaded ({type(error).__name__}): load it with the versions it was saved with"
-        ) from error
+        raise _other_version(path, error) from error
     return estimator
+
+
+def _other_version(path: Path, error: Exception) -> EstimatorInvalidError:
+    return EstimatorInvalidError(
+        f"{path.name} cannot be loaded ({type(error).__name__}): load it with the versions it was saved with"
+    )
 
 
 def load_onnx(path: Path, *, trust_pickle: bool) -> object:  # noqa: ARG001  # no code in it runs

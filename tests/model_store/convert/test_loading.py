@@ -49,10 +49,11 @@ def test_a_pickle_is_not_opened_without_trust(tmp_path):
         (pickle.dumps(list(range(1000)))[:-400], "cannot be loaded|damaged"),
         (b"\x80\x04\x8c\x0bno_such_mod\x8c\x05Model\x93.", "no_such_mod"),
         (b"\x80\x04\x8c\x04json\x8c\x05Model\x93.", "versions"),
+        (b"\x80\x04\x8c\x08__main__\x8c\x05Model\x93.", "the script it was saved by"),
     ],
 )
 def test_a_pickle_that_cannot_be_loaded_says_why(tmp_path, content, says):
-    """Damage, a missing module and a missing class are told apart."""
+    """Damage, a missing module, a missing class and one of the user's own script are told apart."""
     path = tmp_path / "model.pkl"
     path.write_bytes(content)
     with pytest.raises(EstimatorInvalidError, match=says):
