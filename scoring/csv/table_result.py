@@ -50,7 +50,7 @@ class TableResult:
         ]
         if good is not None:
             columns = [column.filter(from_numpy(good)) for column in columns]
-        columns += outputs.columns
+        columns += [_with_one_nan(column) for column in outputs.columns]
         arrays = [
             column if column.type == field.type else pc.cast(column, field.type)
             for column, field in zip(columns, self._schema, strict=True)
@@ -78,3 +78,14 @@ def _or_null(cells: pa.Array) -> pa.Array:
     else:
         return cells
     return pc.if_else(empty, scalar(None, cells.type), cells) if pc.any(empty).as_py() else cells
+
+
+def _with_one_nan(outputs: pa.Array) -> pa.Array:
+    """Return a column of outputs in which all NaN have the same bits.
+
+    A cell of `-NaN` is a NaN with a sign or a null, as `_or_null` says, and the model may give back which.
+    """
+    if not pa.types.is_floating(outputs.type):
+        return outputs
+    nan = pc.is_nan(outputs)
+    return pc.if_else(nan, scalar(float("nan"), outputs.type), outputs) if pc.any(nan).as_py() else outputs

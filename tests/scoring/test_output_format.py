@@ -5,6 +5,7 @@ import gzip
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from io import BytesIO, StringIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,11 @@ import pytest
 from pyarrow import csv as arrow_csv
 
 import scoring.parquet.text_result
+from scoring.engine import Engine
+from settings import Settings
+from tests.echo_model import open_echo
 from tests.hand_model import HandModel, hand_scores, make_sample
+from tests.memory_store import Runs
 
 ROWS = [(20.0, 3, True, "basic"), (None, 4, False, None), (30.5, 2, True, "zzz")]
 SCORES = hand_scores(ROWS)
@@ -74,6 +79,21 @@ def test_nan_is_null_whatever_is_beside_it(drop) -> None:
     _, alone = to_parquet(drop, row)
     _, beside = to_parquet(drop, row + b"NA,3,true,basic\n", "b.csv")
     assert [table["age"].to_pylist() for table in (alone, beside)] == [[None], [None, None]]
+
+
+def test_a_nan_that_a_model_gives_back_is_the_same_one(tmp_path: Path) -> None:
+    """`-NaN` is null beside other nulls, and a negative NaN without them: the result does not show which."""
+    engine = Engine(1)
+    runs = Runs(open_echo(tmp_path / "echo"), engine)
+    rows = [b"true,1,2,%s,%s,a,2026-11-20\n" % (cell, cell) for cell in (b"-NaN", b"0.5", b"NA", b"-0.0")]
+    data = b"flag,small,whole,single,number,text,at\n" + b"".join(rows)
+    tables = []
+    for block_bytes in (1, 4096):
+        runs.settings = Settings(threads=1, block_bytes=block_bytes)
+        tables.append(runs.score("a.csv", data, output_format="parquet").result)
+    engine.close()
+    assert tables[0] == tables[1]
+    assert np.signbit(read(tables[0])["number_out"].to_numpy()).tolist() == [False, False, False, True]
 
 
 def test_many_blocks_become_one_table_in_order(drop) -> None:
