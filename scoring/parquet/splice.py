@@ -147,7 +147,9 @@ class SplicedFile:
 
     def _encode_new(self, batches: Sequence[pa.RecordBatch]) -> "_Small":
         with self._encoding.stage("write"):
-            return self._encode(batches, self._new)
+            # The model calls them by names of its own, which kept columns may have already.
+            named = [pa.RecordBatch.from_arrays(batch.columns, schema=self._new) for batch in batches]
+            return self._encode(named, self._new)
 
     def _copy(self, group: int, encoded: "Future[_Small]") -> None:
         theirs = self._footer.groups[group]

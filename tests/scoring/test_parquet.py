@@ -132,6 +132,24 @@ def test_a_schema_that_cannot_be_written_is_malformed(drop, parquet, kind: pa.Da
     assert "must be nullable" in receipt.error["message"]
 
 
+@pytest.mark.parametrize("visits", [[3, 4, 2], [3, None, 2]], ids=["copied", "written anew"])
+def test_a_result_can_be_scored_again(drop, parquet, visits) -> None:
+    """An input that has columns named like the outputs keeps them; the outputs get numbers, in CSV too."""
+    once = read(drop.result(drop("a.parquet", parquet(TABLE))))
+    table = once.set_column(2, "visits", pa.array(visits, pa.int64()))
+    receipt = drop("b.parquet", parquet(table), error_threshold=-1)
+    assert receipt.status == "succeeded", receipt.error
+    twice = read(drop.result(receipt))
+    assert twice.column_names == [*once.column_names, "prediction_2", "probability_leave_2"]
+    good = [row for row, number in enumerate(visits) if number]
+    assert twice.select(once.column_names).equals(table.take(good))
+    assert twice["probability_leave_2"].to_pylist() == once["probability_leave"].take(good).to_pylist()
+    text = drop.result(
+        drop("b.parquet", parquet(table.drop_columns("tags")), error_threshold=-1, output_format="csv")
+    )
+    assert text.splitlines()[0].endswith(b"prediction,probability_leave,prediction_2,probability_leave_2")
+
+
 def test_a_rejects_file_can_be_rejected_again(drop, parquet) -> None:
     """Rejects of rejects have one set of error columns: those of the last time."""
     table = TABLE.set_column(2, "visits", pa.array([1.5, 2.5, 3.5]))
