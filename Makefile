@@ -42,8 +42,8 @@ test: setup ## Run the tests (PROCESSES=0: one after the other, in one process)
 
 MINUTES ?= 10
 SEED ?= 1
-fuzz: setup ## Try odd and damaged files on each reader, MINUTES=10 each; findings are saved in .fuzz
-	@for target in csv parquet messages; do $(BIN)/python -m tests.fuzz $$target --minutes $(MINUTES) --seed $(SEED) || exit 1; done
+fuzz: setup ## Try odd and damaged files on each reader, and in splits, MINUTES=10 each; findings are saved in .fuzz
+	@for target in csv parquet messages splits; do $(BIN)/python -m tests.fuzz $$target --minutes $(MINUTES) --seed $(SEED) || exit 1; done
 
 test-faults: setup ## Break runs in every way we know; prints cases, runs and violations (FAULTS=--quick for some)
 	@$(BIN)/python -m tests.faults --seed $(SEED) $(FAULTS)

@@ -18,7 +18,12 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, Self
 
-TARGETS = {"csv": "tests.fuzz.csv_files", "parquet": "tests.fuzz.parquet_files", "messages": "tests.fuzz.messages"}
+TARGETS = {
+    "csv": "tests.fuzz.csv_files",
+    "parquet": "tests.fuzz.parquet_files",
+    "messages": "tests.fuzz.messages",
+    "splits": "tests.fuzz.splits",
+}
 CASE_SECONDS = 20.0
 """A case that takes longer is a hang; the slowest of them takes a tenth of a second on a quiet core."""
 RESIDENT_LIMIT = 1024**3
