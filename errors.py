@@ -11,7 +11,7 @@ DropscoreError
 │   ├── RecordTooLargeError        one record larger than a block may be
 │   ├── BodyTimeoutError           a request's body that comes too slowly
 │   ├── ExpansionError             a compressed file that becomes far larger than text does
-│   ├── OutputEncodingError        a result that the input's encoding cannot write
+│   ├── OutputEncodingError        a result that the input's encoding, or a file without quotes, cannot hold
 │   ├── ColumnMissingError         a column the model needs is not there
 │   ├── ColumnTypeError            a whole column of a type the model cannot take
 │   ├── ThresholdExceededError     more rows rejected than the job allows
@@ -135,7 +135,7 @@ class ExpansionError(InputError):
 
 
 class OutputEncodingError(InputError):
-    """The result has a character that the input's encoding cannot write."""
+    """The result has a character that the input's encoding, or a file without quotes, cannot hold."""
 
     code, status = "output_encoding", 422
 

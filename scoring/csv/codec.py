@@ -1,7 +1,7 @@
 """CSV in, CSV out: each block of records is read, scored, written and staged by one thread."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -9,8 +9,8 @@ from itertools import chain
 import numpy as np
 import pyarrow as pa
 
-from errors import ColumnMissingError, FileEmptyError
-from model_store.arrays import from_numpy
+from errors import ColumnMissingError, FileEmptyError, OutputEncodingError
+from model_store.arrays import from_cells, from_numpy
 from scoring import rejects as reject
 from scoring.codec import Scored, Split, Work, output_names
 from scoring.conform import check_columns
@@ -20,7 +20,17 @@ from scoring.csv.header import Header, absence_hint, delimiter_hint, read_header
 from scoring.csv.records import Records, cut_records
 from scoring.csv.source import Source, Wrapping, look_ahead, open_source, open_split
 from scoring.csv.table_result import TableResult
-from scoring.csv.text import added_text, appended, bytes_of, join_fields, lines, spliced, to_text
+from scoring.csv.text import (
+    added_text,
+    appended,
+    bytes_of,
+    is_plain,
+    join_fields,
+    lines,
+    spliced,
+    to_text,
+    without_delimiter,
+)
 from scoring.partitions import partition_values, read_partitions
 from scoring.rejects import Rejects
 from scoring.tally import Tally
@@ -212,6 +222,7 @@ class _CsvFile:
     ) -> tuple[pa.Buffer, bytes | None]:
         """Return a block of the result, and its sign if it has one: see Output.stage."""
         columns = [to_text(column, self._dialect) for column in outputs.columns]
+        self._check_plain(columns)
         if self._keeps_all:
             added = added_text(columns, self._dialect)
             text = spliced(records, good, added)
@@ -220,8 +231,20 @@ class _CsvFile:
         kept = kept if good is None else [column.filter(from_numpy(good)) for column in kept]
         return lines([*(to_text(c, self._dialect) for c in kept), *columns], self._line_end, self._dialect), None
 
+    def _check_plain(self, columns: Sequence[pa.Array]) -> None:
+        """Raise OutputEncodingError where what the model gives, as text, needs quotes that the file has not."""
+        if not self._dialect.quote and not is_plain(columns, self._dialect):
+            raise OutputEncodingError(
+                "one of the model's outputs, or its name, has a delimiter or a line end in it, which a file "
+                "without quotes cannot hold: write the file with quotes, or let the result be Parquet",
+                file=self._work.file,
+            )
+
     def _rejected_text(self, records: Records, rejects: Rejects) -> pa.Buffer:
-        columns = [to_text(column, self._dialect) for column in rejects.columns(records.first_row)]
+        numbers, *words = rejects.columns(records.first_row)
+        if not self._dialect.quote:
+            words = [without_delimiter(word, self._dialect) for word in words]
+        columns = [to_text(column, self._dialect) for column in (numbers, *words)]
         ragged = rejects.with_code(reject.FIELDS)
         if not ragged.any():
             return appended(records, rejects.mask(), columns, self._dialect)
@@ -252,6 +275,7 @@ class _CsvFile:
             return b""
         kept = self._header.names if self._keeps_all else self._kept
         names = output_names(self._work.model.signature, kept)
+        self._check_plain([from_cells(names, pa.string())])
         if self._keeps_all:
             return self._header_with(names)
         return join_fields([*kept, *names], self._line_end, self._dialect)

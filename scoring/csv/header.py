@@ -58,8 +58,9 @@ def read_header(
             f"the first line has {columns:,} fields, more than the {MOST_COLUMNS:,} columns that a file may have",
             file=file,
         )
-    names = _fields(line, dialect, file)
+    names = split(line, dialect)
     if dialect.header:
+        _check_is_text(names, dialect, file)
         _check_twice(names, [c.name for c in signature.inputs], file)
         return Header(tuple(names), line)
     inputs = [c.name for c in signature.inputs]
@@ -109,16 +110,14 @@ def absence_hint(header: Header, signature: Signature) -> str:
     return ""
 
 
-def _fields(line: bytes, dialect: Dialect, file: str) -> list[str]:
+def _check_is_text(names: Sequence[str], dialect: Dialect, file: str) -> None:
     try:
-        names = split(line, dialect)
         "".join(names).encode("utf-8")
     except UnicodeEncodeError as error:
         raise FileMalformedError(
             f"the file's first line is not {dialect.encoding.upper()}{other_encoding(dialect)}",
             file=file,
         ) from error
-    return names
 
 
 def other_encoding(dialect: Dialect) -> str:

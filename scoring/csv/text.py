@@ -46,6 +46,17 @@ def _quote(text: pa.Array, options: Dialect) -> pa.Array:
     return pc.if_else(special, quoted, text)
 
 
+def is_plain(columns: Sequence[pa.Array], options: Dialect) -> bool:
+    """Say whether `columns` (text) can do without quotes: no cell holds what divides fields or records."""
+    marks = (options.delimiter, "\r", "\n")
+    return not any(_holds(memoryview(bytes_of(column)), mark) for column in columns for mark in marks)
+
+
+def without_delimiter(text: pa.Array, options: Dialect) -> pa.Array:
+    """Return texts of our own with something else for the delimiter, which nothing could quote."""
+    return pc.replace_substring(text, options.delimiter, "_" if options.delimiter == " " else " ")
+
+
 def _holds(data: memoryview, mark: str) -> bool:
     return bool((np.frombuffer(data, np.uint8) == ord(mark)).any())
 

@@ -1,6 +1,7 @@
 """Files dropped without a word about how they are written: found out from the model's own columns."""
 
 import gzip
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,11 @@ from hypothesis import strategies as st
 from model_store import Column, ColumnType, Signature
 from scoring.csv.dialect import LOOKED_AT, Dialect, find_dialect
 from scoring.csv.header import Header
+from scoring.engine import Engine
 from scoring.options import CsvOptions
+from tests.echo_model import open_echo
 from tests.hand_model import SIGNATURE
+from tests.memory_store import Runs
 from tests.scoring.test_csv import GOOD, HEADER, read
 
 MARKS = [",", ";", "\t", "|", "\x01"]
@@ -141,6 +145,39 @@ def test_columns_are_found_at_once() -> None:
     """A name that is there twice is the first of the two; each of 100,000 is looked up without a search."""
     header = Header((*(str(i) for i in range(100_000)), "7"), b"")
     assert [header.index(str(i)) for i in range(100_000)] == list(range(100_000))
+
+
+def test_rejects_without_quotes_are_a_table(drop) -> None:
+    """Where no quotes can hold a comma, what we say of a row has none; mended, the file can be dropped again."""
+    data = b"age,visits,member,plan\n20,3,true,\xff\n20,3,true,pro\n"
+    rejects = drop.rejects(drop("a.csv", data, csv={"quote": ""}, error_threshold=-1))
+    header, row = rejects.splitlines()
+    assert (len(header.split(b",")), len(row.split(b","))) == (8, 8)
+    assert row.startswith(b"20,3,true,\xff,1,text_encoding,plan,the value is not UTF-8 text")
+    again = drop("b.csv", rejects.replace(b"\xff", b"pro"), csv={"quote": ""})
+    assert again.rows == {"read": 1, "scored": 1, "rejected": 0}
+
+
+@pytest.mark.parametrize("keep", ["all", "none"])
+def test_outputs_that_need_quotes_fail_a_file_without(tmp_path: Path, drop, keep) -> None:
+    """An output that holds the delimiter would be two cells; so would its name. Parquet holds both."""
+    engine = Engine(1)
+    runs = Runs(open_echo(tmp_path / "echo"), engine)
+    data = b"flag,small,whole,single,number,at\ntrue,1,2,0.5,0.25,2026-11-20\n"
+    for text, code in (("a%2Cb", "output_encoding"), ("a%0Db", "output_encoding"), ("ab", None)):
+        assert runs.score(f"text={text}/a.csv", data, keep=keep, csv={"quote": ""}).code == code
+    assert runs.score("text=a%2Cb/a.csv", data, csv={"quote": ""}, output_format="parquet").code is None
+    engine.close()
+    receipt = drop(
+        "a.csv", b"ageyvisitsymemberyplan\n20y3ytrueypro\n", keep=keep, csv={"quote": "", "delimiter": "y"}
+    )
+    assert receipt.error["code"] == "output_encoding"
+
+
+def test_bytes_that_are_no_text_in_the_first_row_cost_that_row(drop) -> None:
+    """In a file without a header the first record is a row as any other."""
+    receipt = drop("a.csv", b"20,3,true,\xff\n20,3,true,pro\n", csv={"header": False}, error_threshold=-1)
+    assert (receipt.rows["scored"], receipt.reject_codes) == (1, {"text_encoding": 1})
 
 
 def test_a_dialect_is_what_a_receipt_shows() -> None:
