@@ -20,6 +20,10 @@ class HeldRows:
         self._batches: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0  # counted as they come: there may be a batch for each row
 
+    def has_room(self, batch: pa.RecordBatch) -> bool:
+        """Say whether these rows go into the row group that is held: it ends where a batch does."""
+        return not self._rows or self._rows + len(batch) <= GROUP_ROWS
+
     def add(self, batch: pa.RecordBatch) -> bool:
         """Hold rows, and say whether there are enough for a row group."""
         if len(batch):
@@ -45,6 +49,8 @@ class TableWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows; a row group is written once enough are there."""
+        if not self._waiting.has_room(batch):
+            self._flush()
         if self._waiting.add(batch):
             self._flush()
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+import scoring.parquet.writer
 from model_store.signature import Column, ColumnType, Signature
 from scoring.conform import conform
 from scoring.rejects import Rejects
@@ -143,6 +144,17 @@ def test_any_column_is_rejected_with_its_row(drop, parquet, name: str, bad: int)
     assert read(drop.rejects(receipt))[name].to_pylist() == [cells[bad]]
     del cells[bad]
     assert read(drop.result(receipt))[name].to_pylist() == cells
+
+
+def test_row_groups_end_where_batches_do(drop, parquet, monkeypatch) -> None:
+    """What is written anew has no row groups of a few rows, nor parts of arrays that pyarrow cannot write."""
+    monkeypatch.setattr(scoring.parquet.writer, "GROUP_ROWS", 4)
+    cells = pa.array([{"a": "x"}, None, {"a": "y"}], pa.struct([("a", pa.string_view())]))
+    table = TABLE.set_column(1, "visits", pa.nulls(3, pa.int64())).append_column("struct", cells)
+    receipt = drop("a.parquet", parquet(pa.concat_tables([table] * 4), row_group_size=3), error_threshold=-1)
+    rejects = pq.ParquetFile(BytesIO(drop.rejects(receipt)))
+    assert [rejects.metadata.row_group(group).num_rows for group in range(rejects.num_row_groups)] == [3] * 4
+    assert rejects.read()["struct"].to_pylist() == cells.to_pylist() * 4
 
 
 @pytest.mark.parametrize("name", NESTED.column_names)
