@@ -103,6 +103,14 @@ def find_encoding(start: bytes, asked: str | None, file: str) -> tuple[str, byte
     return encoding, b""
 
 
+def encoding_of_new(encoding: str) -> tuple[str, bytes]:
+    """Return what a new file in `encoding` is written in, and the byte order mark that it begins with, if any."""
+    if encoding not in _WIDE:
+        return encoding, b""
+    name = _WIDE[encoding][0]
+    return name, _MARKS[name]
+
+
 def _without_mark(start: bytes) -> str | None:
     """Return utf-16-le or -be where every other byte is NUL, as in English text; else None."""
     even, odd = start[0::2], start[1::2]

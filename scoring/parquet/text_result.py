@@ -8,7 +8,7 @@ import pyarrow as pa
 from errors import OptionsInvalidError
 from scoring.codec import Work
 from scoring.csv.dialect import Dialect
-from scoring.csv.encoding import UTF_8, check_encoding
+from scoring.csv.encoding import UTF_8, check_encoding, encoding_of_new
 from scoring.csv.source import Wrapping
 from scoring.csv.text import join_fields, lines
 from scoring.csv.values import check_has_text, reject_textless, write_cells
@@ -32,15 +32,17 @@ class TextResult:
         self._file = work.file
         self._output = work.scored
         self._dialect = _dialect(work.options.csv)
-        self._wrap = Wrapping(work.file, encoding=self._dialect.encoding).wrap
+        encoding, mark = encoding_of_new(self._dialect.encoding)
+        self._wrap = Wrapping(work.file, encoding=encoding, mark=mark).wrap
         first, blocks = (work.split.first_block, work.split.blocks) if work.split else (1, MOST_BLOCKS - 1)
         self._own_end, self._end = first + blocks * OWN_BLOCKS // MOST_BLOCKS, first + blocks
         self._numbers, self._late = count(first), count(self._own_end)
         self._waiting: list[pa.Buffer] = []
         self._waiting_bytes = 0
         header = join_fields([*(field.name for field in kept), *names], self._line_end, self._dialect)
-        begins = self._dialect.header and not (work.split and work.split.start)
-        self._blocks = [self._output.stage(0, self._wrap(header))] if begins else []
+        begins = not (work.split and work.split.start)
+        start = self._wrap(header if self._dialect.header else b"", first=True) if begins else b""
+        self._blocks = [self._output.stage(0, start)] if len(start) else []
 
     @property
     def _line_end(self) -> bytes:

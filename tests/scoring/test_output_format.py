@@ -290,6 +290,16 @@ def test_csv_is_written_as_the_job_says(drop, parquet) -> None:
     assert receipt.error["code"] == "options_invalid"
 
 
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-be"])
+def test_a_mark_of_the_order_of_bytes_comes_first_and_once(drop, parquet, encoding: str, header: bool) -> None:
+    """However many blocks there are: anywhere else it is a character of a cell."""
+    data = parquet(pa.concat_tables([TABLE] * 3), row_group_size=2)
+    plain = drop.result(drop("a.parquet", data, output_format="csv", csv={"header": header}))
+    result = drop.result(drop("b.parquet", data, output_format="csv", csv={"header": header, "encoding": encoding}))
+    assert result.decode(encoding) == plain.decode()
+
+
 def test_slices_and_row_groups_do_not_show_in_text(drop, parquet, monkeypatch) -> None:
     """Rows keep their order over slices and row groups, also where there are more pieces than blocks of a blob."""
     sample = make_sample(3000).append_column("id", pa.array(np.arange(3000)))
