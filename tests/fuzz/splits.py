@@ -133,4 +133,5 @@ def _csv(random: Random) -> tuple[str, bytes, dict[str, Any]]:
 
 
 def _parquet(random: Random) -> tuple[str, bytes, dict[str, Any]]:
-    return "a.parquet", parquet_files.write(random), {}
+    told = [{}, {}, {"encoding": "utf-16"}, {"delimiter": ";", "quote": "'", "decimal": ","}, {"header": False}]
+    return "a.parquet", parquet_files.write(random), {"csv": random.choice(told)}
