@@ -25,7 +25,7 @@ TARGETS = {
     "splits": "tests.fuzz.splits",
 }
 CASE_SECONDS = 20.0
-"""A case that takes longer is a hang; the slowest of them takes a tenth of a second on a quiet core."""
+"""A case that takes longer is a hang; the slowest in splits take 1.4 s of CPU time, of other targets a tenth."""
 RESIDENT_LIMIT = 1024**3
 """Bytes of peak RSS that no case may bring the process to; it begins at about 200 MB."""
 ADDRESS_LIMIT = 8 * 1024**3
