@@ -214,6 +214,16 @@ def enter(job: Job, services: Services, *, is_queued: bool = False) -> Entered:
 
     With `is_queued` nobody begins: the run is only written down, for those who ask before somebody does.
     """
+    before = None
+    while True:
+        entered = _enter(job, services, is_queued=is_queued)
+        is_overtaken = entered.ended and entered.ended.status == "superseded" and entered.run.id != before
+        if job.etag or not is_overtaken:
+            return entered
+        before = entered.run.id  # whoever ended it may not have known of a job for whichever version is current
+
+
+def _enter(job: Job, services: Services, *, is_queued: bool) -> Entered:
     while True:
         run = _pin(job, services)
         found = services.receipts.look(run.id)
