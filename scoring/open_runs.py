@@ -8,7 +8,7 @@ and never through all the runs there ever were.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +30,8 @@ _KEY = "dropscore_open"
 class OpenRun:
     """A run that has begun and is not known to have ended."""
 
+    path: BlobPath
+    """Where the entry is."""
     run: Run
     started: datetime
     """UTC."""
@@ -43,27 +45,36 @@ class OpenRun:
     is_queued: bool = False
     """Whether its job was queued under this run's id, and nobody has taken it yet."""
 
+    def serves(self, job: Job) -> bool:
+        """Say whether a job of the same kind means this run: a job that names no version means any."""
+        return job.version in (None, self.run.job.version)
+
 
 @dataclass(frozen=True, slots=True)
 class OpenRuns:
-    """The entries of runs under way: <container>/_open/<key>.json, one for each job on one version of its input."""
+    """The entries of runs under way: <container>/_open/<key>.json, one for each job on one version of its input.
+
+    A job that names another version of the model than the run that is under way has an entry beside that one's.
+    """
 
     blobs: BlobStore
     container: str
 
     def open(self, run: Run, *, is_queued: bool = False) -> OpenRun:
         """Say that a run begins, or is queued; return the one that counts: another, if its job has begun before."""
-        path = self._path(run)
+        path, *others = self._paths(run)
         newer = run.job if run.job.etag is None else None
-        entry = OpenRun(pinned(run), datetime.now(UTC), 0, "", newer, is_queued)
         while True:
+            entry = OpenRun(path, pinned(run), datetime.now(UTC), 0, "", newer, is_queued)
             try:
-                etag = self._write(path, entry, if_none_match=ANY_ETAG)
+                etag = self._write(entry, if_none_match=ANY_ETAG)
             except ConditionFailedError:
                 found = self._read(path)
-                if found and (found.newer or newer is None):
+                if found and not found.serves(run.job):
+                    path = others[0]
+                elif found and (found.newer or newer is None):
                     return found
-                if found:  # whoever began it named the version; this job does not, and may be a newer one's only
+                elif found:  # whoever began it named the input's version; this job may be a newer one's only
                     self._change(replace(found, newer=newer))
                 continue  # changed now, or closed by somebody: look again
             return replace(entry, etag=etag)
@@ -74,18 +85,20 @@ class OpenRuns:
 
     def find(self, run: Run) -> OpenRun | None:
         """Return the open run of the same job on the same version of its input as `run`; None if there is none."""
-        return self._read(self._path(run))
+        found = (self._read(path) for path in self._paths(run))
+        return next((entry for entry in found if entry and entry.serves(run.job)), None)
 
     def close(self, run: Run) -> None:
         """Remove a run's entry; one of another run of the same job is left alone, and none at all is as good."""
-        path = self._path(run)
-        while (found := self._read(path)) and found.run.id == run.id:
-            try:
-                self.blobs.delete(path, if_match=found.etag)
-            except BlobNotFoundError:
-                return
-            except ConditionFailedError:
-                continue  # swept, or opened anew, just now: look again at whose it is
+        for path in self._paths(run):
+            while (found := self._read(path)) and found.run.id == run.id:
+                try:
+                    self.blobs.delete(path, if_match=found.etag)
+                except BlobNotFoundError:
+                    break
+                except ConditionFailedError:
+                    continue  # swept, or opened anew, just now: look again at whose it is
+                break
 
     def sweep(self, entry: OpenRun, sweeps: int) -> bool:
         """Write down that the messages of a run are sent again; False if somebody else has changed the entry."""
@@ -117,15 +130,14 @@ class OpenRuns:
         except BlobNotFoundError:  # not even the container is there
             return
 
-    def _write(self, path: BlobPath, entry: OpenRun, **conditions: str) -> str:
+    def _write(self, entry: OpenRun, **conditions: str) -> str:
         text = _to_json(entry)
         metadata = {_KEY: text} if len(text) <= LONGEST else None
-        return self.blobs.write(path, text.encode(), metadata=metadata, content_type=_JSON, **conditions)
+        return self.blobs.write(entry.path, text.encode(), metadata=metadata, content_type=_JSON, **conditions)
 
     def _change(self, entry: OpenRun) -> bool:
-        path = self._path(entry.run)
         try:
-            self._write(path, entry, if_match=entry.etag)
+            self._write(entry, if_match=entry.etag)
         except (BlobNotFoundError, ConditionFailedError):
             return False
         return True
@@ -139,23 +151,27 @@ class OpenRuns:
 
     def _parse(self, path: BlobPath, etag: str, text: bytes) -> OpenRun:
         try:
-            return _from_json(etag, text)
+            return _from_json(path, etag, text)
         except (ValueError, KeyError, TypeError) as error:
             raise MessageInvalidError(
                 f"{path} is no run's entry, or a newer Dropscore's: update, or delete it if it was made by hand",
                 file=str(path),
             ) from error
 
-    def _path(self, run: Run) -> BlobPath:
-        return BlobPath(self.container, f"{FOLDER}/{key_of(run)}.json")
+    def _paths(self, run: Run) -> Sequence[BlobPath]:
+        """Return where a run's entry may be: the second is where another version's is at the first."""
+        versions = [None, run.job.version] if run.job.version else [None]
+        return [BlobPath(self.container, f"{FOLDER}/{key_of(run, version)}.json") for version in versions]
 
 
-def key_of(run: Run) -> str:
+def key_of(run: Run, version: int | None = None) -> str:
     """Return 32 hexadecimal digits that are the same for all deliveries of a job on one version of its input.
 
-    Its replays have the same: of all attempts of a job, one at a time is under way.
+    Its replays have the same: of all attempts of a job, one at a time is under way. And so have all that name a
+    version of the model, since a job that names none has it named when it is sent again; but for those that find
+    another version's run there, which have it from `version`.
     """
-    text = replace(pinned(run).job, attempt=0, version=None, traceparent=None).to_json()
+    text = replace(pinned(run).job, attempt=0, version=version, traceparent=None).to_json()
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -184,11 +200,11 @@ def _to_json(entry: OpenRun) -> str:
     return json.dumps(values)  # in one line and in ASCII, as metadata has to be
 
 
-def _from_json(etag: str, text: bytes) -> OpenRun:
+def _from_json(path: BlobPath, etag: str, text: bytes) -> OpenRun:
     entry: dict[str, Any] = json.loads(text)
     job, source, model = Job.from_json(json.dumps(entry["job"])), entry["input"], entry["model"]
     blob = source and Blob(job.input, source["size"], source["etag"], datetime.fromisoformat(source["modified"]))
     run = Run(job, blob, model and ModelVersion(**model))
     started, newer = datetime.fromisoformat(entry["started"]), entry.get("newer")
     newer = newer and replace(job, etag=None, version=newer["version"])
-    return OpenRun(run, started, entry["sweeps"], etag, newer, entry.get("is_queued", False))
+    return OpenRun(path, run, started, entry["sweeps"], etag, newer, entry.get("is_queued", False))

@@ -4,13 +4,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 from typing import Any
 
+import pytest
+
+from model_store.cache import ModelCache
+from model_store.registry import Registry
+from scoring.intake import accept_message
 from scoring.job import Job
 from scoring.pipeline import begin, enter, run_job
 from scoring.receipt import Receipts
 from scoring.services import Services
+from scoring.sweeper import sweep
 from storage import BlobPath
 from tests.scoring.test_csv import GOOD
 from tests.scoring.test_pipeline import INPUT
@@ -42,6 +49,15 @@ def stepped(services: Services, steps: Steps) -> Services:
     blobs: Any = Stepped(services.blobs, steps)
     queues: Any = Stepped(services.queues, steps)
     return replace(services, blobs=blobs, queues=queues, receipts=Receipts(blobs, services.settings.runs))
+
+
+@pytest.fixture
+def aliased(services: Services, packages: Callable[..., Path]) -> tuple[Services, Registry]:
+    """Services that see a moved alias at once; champion is version 1 of 2."""
+    registry = Registry(services.blobs, services.settings.models)
+    registry.add("churn", packages(-1.0))
+    registry.set_alias("churn", "champion", 1)
+    return replace(services, models=ModelCache(registry, Path(services.settings.cache), alias_seconds=0)), registry
 
 
 def pinned(services: Services) -> Job:
@@ -128,3 +144,42 @@ def test_an_input_that_is_as_it_was_is_not_looked_for_again(services) -> None:
     assert receipt.status == "superseded"
     assert run_job(Job.for_dropped(INPUT), services) == receipt
     assert services.blobs.stat(INPUT) == blob
+
+
+def test_a_job_that_names_another_version_than_the_run_under_way_has(aliased) -> None:
+    """It is a run of its own, is swept as one, and leaves the other's entry alone."""
+    services, _ = aliased
+    services.blobs.write(INPUT, GOOD)
+    any_version = Job.for_dropped(INPUT)
+    second = replace(any_version, version=2)
+    first_run = enter(any_version, services).run
+    second_run = enter(second, services).run
+    assert [first_run.job.version, second_run.job.version] == [1, 2]
+    assert enter(replace(any_version, version=1), services).run == first_run
+    assert enter(second, services).run == begin(second, services) == second_run
+    assert begin(any_version, services) == first_run
+    assert len(left_open(services)) == 2
+    assert sweep(replace(services, settings=replace(services.settings, sweep_seconds=0))) == 2
+    bodies = queued(services)
+    assert sorted(Job.from_json(body).version or 0 for body in bodies) == [1, 2]
+    receipts = {Job.from_json(body).version: accept_message(body, services) for body in bodies}
+    for version, run in enumerate([first_run, second_run], 1):
+        receipt = receipts[version]
+        assert receipt
+        assert (receipt.run_id, receipt.status, receipt.model["version"]) == (run.id, "succeeded", version)
+    assert left_open(services) == []
+
+
+def test_a_run_that_came_to_have_two_entries_has_none_in_the_end(aliased) -> None:
+    """The first was of another run when the second was made; whoever ends the run removes both."""
+    services, registry = aliased
+    services.blobs.write(INPUT, GOOD)
+    any_version = Job.for_dropped(INPUT)
+    enter(any_version, services)
+    second = enter(replace(any_version, version=2), services).run
+    assert run_job(any_version, services).model["version"] == 1
+    registry.set_alias("churn", "champion", 2)
+    assert enter(any_version, services).run.id == second.id
+    assert len(left_open(services)) == 2
+    assert run_job(any_version, services).run_id == second.id
+    assert left_open(services) == []
