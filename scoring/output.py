@@ -38,6 +38,10 @@ class Target(Protocol):
         """Delete what was there before: see Output.remove."""
         ...
 
+    def let_go(self) -> None:
+        """Drop what was staged here and is not going to be committed: see Output.let_go."""
+        ...
+
 
 def check_results(job: Job, blobs: BlobStore, settings: Settings) -> None:
     """Refuse a job whose result can have no name: it may be longer than the input's. NameInvalidError."""
@@ -91,6 +95,7 @@ class Output:
         while True:
             current = self._look()
             if self._is_ours(current):
+                self.let_go()
                 return current.etag
             # Looked at after `current`: whoever scored a newer input and commits from here on changes its ETag.
             look()
@@ -129,6 +134,13 @@ class Output:
                 return
             except ConditionFailedError:
                 continue  # another run has been here: look again at whose result is there
+
+    def let_go(self) -> None:
+        """Drop what this run has staged here and will not commit any more: a folder would keep it for ever.
+
+        A twin's blocks are the same: so this is for when the run has ended for good, or the blob is its own.
+        """
+        self.blobs.drop_blocks(self.path, self.block_prefix)
 
     def _is_ours(self, current: Blob | None) -> TypeGuard[Blob]:
         return current is not None and current.metadata.get(RUN_KEY) == self._run.id

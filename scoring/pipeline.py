@@ -134,6 +134,8 @@ def conclude(
         receipt = services.receipts.get(run.id)
         if receipt.is_final:  # or else somebody may be trying it again, and what is up be theirs
             withdraw(receipt, run, services)
+            scored.let_go()
+            rejected.let_go()
         log.info(line("run_known", **names(run), status=receipt.status))
         return receipt
     except DropscoreError as fault:
@@ -152,6 +154,9 @@ def conclude(
         dialect=dialect,
     )
     receipt = end_run(receipt, run, services, watch.known)
+    if error and receipt.is_final:
+        scored.let_go()
+        rejected.let_go()
     log.log(logging.WARNING if receipt.status == "failed" else logging.INFO, _ended(run, receipt))
     return receipt
 

@@ -172,7 +172,7 @@ class AzureBlobStore:
             )
         return _unquote(answer["etag"])
 
-    def drop_blocks(self, path: BlobPath, block_ids: Sequence[str]) -> None:
+    def drop_blocks(self, path: BlobPath, prefix: str) -> None:
         """Do nothing: Azure has no request for it, and drops such blocks by itself after a week."""
 
     def delete(self, path: BlobPath, *, if_match: str | None = None) -> None:

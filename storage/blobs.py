@@ -115,8 +115,8 @@ class BlobStore(Protocol):
         """
         ...
 
-    def drop_blocks(self, path: BlobPath, block_ids: Sequence[str]) -> None:
-        """Let go of staged blocks that nobody is going to commit, as far as the service can be told to.
+    def drop_blocks(self, path: BlobPath, prefix: str) -> None:
+        """Let go of staged blocks whose ids begin so and nobody is going to commit, as far as that can be told.
 
         What it cannot be told stays invisible, and goes with the blob's next commit.
         """

@@ -166,11 +166,11 @@ class FolderBlobStore:
                 )
             return self._replace(place, lambda new: place.staged.assemble(block_ids, new), kept)
 
-    def drop_blocks(self, path: BlobPath, block_ids: Sequence[str]) -> None:
-        """Remove these staged blocks, unless another writer's are among them in the file: then a commit does."""
+    def drop_blocks(self, path: BlobPath, prefix: str) -> None:
+        """Remove staged blocks whose ids begin so, unless another writer's are among them: then a commit does."""
         place = self._locate(path)
         with _translated(path), locked(place.lock):
-            place.staged.drop(block_ids)
+            place.staged.drop(prefix)
 
     def delete(self, path: BlobPath, *, if_match: str | None = None) -> None:
         """Remove a blob; the folders it was in stay."""

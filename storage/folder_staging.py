@@ -61,9 +61,9 @@ class Staging:
             self._copy(blocks, target)
         self.forget()
 
-    def drop(self, block_ids: Sequence[str]) -> None:
-        """Let go of these blocks, if there are no others."""
-        if self._blocks().keys() <= set(block_ids):
+    def drop(self, prefix: str) -> None:
+        """Let go of the blocks whose ids begin so, if there are no others."""
+        if all(block_id.startswith(prefix) for block_id in self._blocks()):
             self.forget()
 
     def forget(self) -> None:

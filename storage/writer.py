@@ -116,7 +116,7 @@ class StagedWriter(io.RawIOBase):
     def discard(self) -> None:
         """Let go of what was written, and close; nothing to do for what is committed."""
         if not self._committed and self._block_ids:
-            self._store.drop_blocks(self._path, self._block_ids)
+            self._store.drop_blocks(self._path, self._prefix)
         self.close()
 
     def _keep(self, data: memoryview) -> None:

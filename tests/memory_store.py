@@ -103,10 +103,10 @@ class MemoryBlobStore:
             self._staged = {key: block for key, block in self._staged.items() if key[0] != path}
             return self._put(path, len(data), data, metadata)
 
-    def drop_blocks(self, path: BlobPath, block_ids: Sequence[str]) -> None:
+    def drop_blocks(self, path: BlobPath, prefix: str) -> None:
         with self._lock:
-            for name in block_ids:
-                self._staged.pop((path, name), None)
+            for key in [key for key in self._staged if key[0] == path and key[1].startswith(prefix)]:
+                del self._staged[key]
 
     def delete(self, path: BlobPath, *, if_match: str | None = None) -> None:
         with self._lock:

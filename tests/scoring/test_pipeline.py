@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import csv as arrow_csv
@@ -19,6 +20,7 @@ from scoring.job import Job
 from scoring.options import Options
 from scoring.pipeline import begin, run_job
 from storage import BlobPath
+from storage.folder import PRIVATE
 from tests.scoring.test_csv import GOOD, HEADER
 
 INPUT = BlobPath("incoming", "churn/a.csv")
@@ -297,3 +299,36 @@ def test_a_run_without_rejects_leaves_none_of_another_run(drop, services) -> Non
     second = run_job(replace(Job.for_dropped(INPUT), options=options), services)
     assert (second.rows["scored"], second.rejects) == (2, None)
     assert list(services.blobs.list("rejected")) == []
+
+
+def staged(services) -> list[Path]:
+    return [file for file in (Path(services.settings.folder) / PRIVATE / "staged").rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_a_run_that_ends_without_a_result_keeps_no_blocks_on_the_disk(drop, services, parquet, name: str) -> None:
+    """Nobody would commit them: they would grow with each try of a file that cannot be scored."""
+    row = {"age": 20.0, "visits": 1, "plan": "pro"}
+    rows = [row | {"id": number, "member": number % 3 > 0 or None} for number in range(300)]
+    table = pa.Table.from_pylist(rows)
+    text = BytesIO()
+    arrow_csv.write_csv(table, text)
+    data = text.getvalue() if name == "a.csv" else parquet(table)
+    assert drop(name, data).error["code"] == "threshold_exceeded"
+    assert staged(services) == []
+    path = BlobPath("incoming", f"churn/{name}")
+    job = Job.for_dropped(path, services.blobs.stat(path).etag)
+    replaced = interrupt(
+        services, "commit_blocks", BlobPath("rejected", f"churn/{name}"), lambda: services.blobs.write(path, b"new")
+    )
+    assert run_job(replace(job, options=Options(error_threshold=-1)), replaced).status == "superseded"
+    assert staged(services) == []
+
+
+def test_a_run_whose_result_is_there_already_keeps_no_blocks_on_the_disk(drop, services) -> None:
+    """It died before its receipt: what is staged once more is what was committed."""
+    first = drop("a.csv", GOOD + b"4,x,1,true,pro\n", error_threshold=-1)
+    services.blobs.delete(BlobPath("runs", f"{first.run_id}/receipt.json"))
+    again = run_job(replace(Job.for_dropped(INPUT), options=Options(error_threshold=-1)), services)
+    assert (again.run_id, again.status) == (first.run_id, "succeeded")
+    assert staged(services) == []

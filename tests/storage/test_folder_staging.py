@@ -70,10 +70,13 @@ def test_what_a_killed_process_wrote_is_not_believed(tmp_path: Path, cut: int) -
 
 def test_blocks_are_let_go_where_there_are_no_others(tmp_path: Path) -> None:
     """Nothing is left of them on disk; another writer's, in the same file, keep them there until a commit."""
-    staging = fill(tmp_path, "abd")
-    staging.drop("ab")
-    assert staging.missing("abd") == 0
-    staging.drop("abcd")
-    assert not (tmp_path / "staged").exists()
-    staging.drop("abcd")
-    assert staging.missing("abd") == 3
+    staging = fill(tmp_path, "a")
+    staging.add("other", b"block")
+    staging.drop("o")
+    assert staging.missing(["a", "other"]) == 0
+    staging = fill(tmp_path / "one", "a")
+    staging.add("and", b"block")
+    staging.drop("a")
+    assert not staging.folder.exists()
+    staging.drop("a")
+    assert staging.missing(["a", "and"]) == 2
