@@ -154,6 +154,9 @@ FAILURES = [
     pytest.param(reset, StorageUnavailableError, 3, id="reset"),
     pytest.param(status(409, "BlockCountExceedsLimit"), StorageUnavailableError, 1, id="blocks"),
     pytest.param(status(409, "BlobArchived"), StorageDeniedError, 1, id="archived"),
+    pytest.param(status(409, "SnapshotsPresent"), StorageDeniedError, 1, id="snapshots"),
+    pytest.param(status(409, "BlobImmutableDueToPolicy"), StorageDeniedError, 1, id="immutable"),
+    pytest.param(status(409, "PendingCopyOperation"), StorageUnavailableError, 1, id="copied"),
 ]
 
 
