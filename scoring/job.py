@@ -57,7 +57,7 @@ class Job:
         return replace(self.model, alias=None, version=self.version) if self.version else self.model
 
     def __post_init__(self) -> None:
-        if self.etag and not (self.etag.isascii() and self.etag.isprintable()):
+        if self.etag and not (self.etag.isascii() and self.etag.isprintable() and '"' not in self.etag):
             raise MessageInvalidError(
                 "the etag is none that storage gives: leave it out, or copy it as it is", file=str(self.input)
             )

@@ -42,7 +42,7 @@ def test_an_etag_may_come_in_quotes() -> None:
     assert Job.from_json(json.dumps(message)).etag == "0x8DC"
 
 
-@pytest.mark.parametrize("etag", ["0x8DC\n", "0x8DC\u20ac", "\ud800", "\x7f"])
+@pytest.mark.parametrize("etag", ["0x8DC\n", "0x8DC\u20ac", "\ud800", "\x7f", 'W/"0x8DC"', '0x8DC","0x8DD'])
 def test_an_etag_is_one_that_a_header_can_carry(etag: str) -> None:
     """Storage gives no others, and no retry would get one to it."""
     with pytest.raises(MessageInvalidError, match="etag"):
