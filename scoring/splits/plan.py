@@ -86,13 +86,16 @@ class Plans:
 
     def record(self, plan: Plan) -> Plan | None:
         """Write a plan and return the one that counts: another process may have written its own just before."""
-        data = plan.to_json().encode()
-        try:
-            path = self._path(plan.run.id)
-            self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type="application/json")
-        except ConditionFailedError:
-            return self.find(plan.run.id)
-        return plan
+        data, path = plan.to_json().encode(), self._path(plan.run.id)
+        while True:
+            try:
+                self.blobs.write(path, data, if_none_match=ANY_ETAG, content_type="application/json")
+            except ConditionFailedError:
+                try:
+                    return Plan.from_json(self.blobs.read(path))
+                except BlobNotFoundError:
+                    continue  # on its way, but not there yet: a file this large is not scored whole for that
+            return plan
 
     def note_sent(self, run_id: str) -> None:
         """Write down that all splits of a run have had their messages."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from errors import MessageInvalidError, RunCancelledError, StorageUnavailableError
+from errors import ConditionFailedError, MessageInvalidError, RunCancelledError, StorageUnavailableError
 from scoring.ending import end_run
 from scoring.intake import accept_message
 from scoring.pipeline import run_job
@@ -239,6 +239,25 @@ def test_a_worker_that_died_behind_the_receipt_is_replaced_too(fleets) -> None:
     assert [accept_split(messages[-1], fleet.services) for _ in range(2)] == [receipt, receipt]
     assert len(fleet.services.queues.sent("scoring-events")) == 1
     assert list(fleet.services.open_runs.list()) == []
+
+
+def test_a_plan_that_is_on_its_way_is_waited_for(fleets) -> None:
+    """Storage may say that a blob exists before it can be read: the file is scored in splits all the same."""
+    fleet = fleets(split_bytes=1000)
+
+    class Slow(Forgetful):
+        """A store that refuses the first plan, as somebody else's is about to be there."""
+
+        def write(self, path: BlobPath, data: bytes, **options: Any) -> str:
+            if path.name.endswith("/plan.json") and not refused:
+                refused.append(path)
+                raise ConditionFailedError(f"{path} exists already")
+            return self._blobs.write(path, data, **options)
+
+    refused: list[BlobPath] = []
+    fleet.services = replace(fleet.services, blobs=Slow(fleet.services.blobs))
+    planned(fleet)
+    assert len(refused) == 1
 
 
 def test_a_job_delivered_again_sends_no_message_twice(fleets) -> None:
