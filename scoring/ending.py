@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from errors import BlobNotFoundError, ConditionFailedError, NameInvalidError
 from scoring.events import send_ended
-from scoring.job import Run, format_of
+from scoring.job import Job, Run, format_of
+from scoring.options import Options
 from scoring.output import RUN_KEY, result_paths
 from scoring.receipt import Receipt
 from scoring.services import Services
@@ -56,9 +57,27 @@ def _queue_newer(run: Run, services: Services) -> None:
 
     The entry says so, and is there until this is done: of who dies before, the next sees it.
     """
-    entry = services.open_runs.find(run)
+    entry, settings = services.open_runs.find(run), services.settings
     if entry and entry.run.id == run.id and entry.newer:
-        services.queues.send(services.settings.jobs_queue, entry.newer.to_json())
+        services.queues.send(settings.jobs_queue, entry.newer.to_json())
+    elif settings.blob_source == "eventgrid" and (job := _dropped_since(run, services)):
+        # Later, so that the version's own event, if there is one, comes first: then its run is known.
+        services.queues.send(settings.jobs_queue, job.to_json(), delay=settings.sweep_seconds)
+
+
+def _dropped_since(run: Run, services: Services) -> Job | None:
+    """Return the job of the version that is in a dropped file's place now; None where there is none.
+
+    Whoever changes a blob's metadata or properties makes another version of it, of which Event Grid says nothing.
+    """
+    path, job = run.job.input, run.job
+    is_dropped = path.container == services.settings.incoming and path.name.startswith(f"{job.model}/")
+    if not is_dropped or job.options != Options():
+        return None
+    try:
+        return Job.for_dropped(path, services.blobs.stat(path).etag)
+    except BlobNotFoundError:
+        return None
 
 
 def withdraw(receipt: Receipt, run: Run, services: Services) -> None:

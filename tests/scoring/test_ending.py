@@ -20,6 +20,7 @@ from scoring.ending import end_run
 from scoring.intake import accept_message, give_up
 from scoring.job import Job
 from scoring.open_runs import OpenRuns
+from scoring.options import Options
 from scoring.pipeline import begin, run_here, run_job
 from scoring.receipt import write_up
 from scoring.runs import replay
@@ -151,6 +152,31 @@ def test_an_input_replaced_just_after_the_commit(services) -> None:
     assert run_job(JOB, late).status == "superseded"
     assert run_job(JOB, services).status == "failed"
     assert names(services, "scored") == []
+
+
+@pytest.mark.parametrize("source", ["polling", "eventgrid"])
+def test_a_version_that_nobody_is_told_of_is_queued(services, source) -> None:
+    """Event Grid says nothing of changed metadata; polling finds every version, and needs no help."""
+    services = replace(services, settings=replace(services.settings, blob_source=source, sweep_seconds=0))
+
+    def overtake(job: Job, change) -> list[str]:
+        changed = interrupt(services, "commit_blocks", OUTPUT, change)
+        assert run_job(job, changed).status == "superseded"
+        received = services.queues.receive("scoring-jobs", limit=32)
+        for message in received:
+            services.queues.delete("scoring-jobs", message)
+        return [message.body for message in received]
+
+    etag = services.blobs.write(INPUT, GOOD)
+    bodies = overtake(
+        Job.for_dropped(INPUT, etag), lambda: services.blobs.write(INPUT, GOOD, metadata={"by": "me"})
+    )
+    etag = services.blobs.stat(INPUT).etag
+    assert [Job.from_json(body) for body in bodies] == [Job.for_dropped(INPUT, etag)] * (source == "eventgrid")
+    assert overtake(replace(JOB, etag=etag), lambda: services.blobs.delete(INPUT)) == []
+    etag = services.blobs.write(INPUT, GOOD)
+    other = replace(JOB, etag=etag, options=Options(keep="none"))  # somebody's who named the version
+    assert overtake(other, lambda: services.blobs.write(INPUT, GOOD)) == []
 
 
 def test_an_older_result_that_comes_while_a_failed_run_cleans_up(services) -> None:
