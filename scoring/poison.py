@@ -40,5 +40,6 @@ def _end(end: Callable[[str | bytes, Services], object], queue: str, body: str |
     except StorageError as fault:
         delay = services.settings.sweep_seconds
         text = body if isinstance(body, str) else body.decode()  # no queue holds what is no text
-        services.queues.send(queue, text, delay=delay)
+        # A raw line end cannot be within what any message says; and of them all XML keeps this one alone.
+        services.queues.send(queue, text.replace("\r\n", "\n").replace("\r", "\n"), delay=delay)
         log.warning(line("poison_kept", queue=queue, seconds=delay, error=fault.code, message=fault.message))

@@ -1,16 +1,21 @@
 """What a run needs beside its job: storage, models, threads. Wired here, passed down from there."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from errors import SettingsError
+from errors import SettingsError, StorageDeniedError
 from model_store.cache import ModelCache
 from model_store.registry import Registry
 from scoring.engine import Engine
+from scoring.log_lines import line
 from scoring.open_runs import OpenRuns
 from scoring.receipt import Receipts
 from settings import Settings
 from storage import BlobStore, QueueStore, open_storage
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,16 @@ class Services:
 
     @classmethod
     def open(cls, settings: Settings) -> "Services":
-        """Wire the services that `settings` describe, and make the containers and queues that are not there."""
+        """Wire the services that `settings` describe, and make the containers and queues that are not there.
+
+        An identity may be let use them and not make them; or nothing at all for a while, and then there have to be
+        services to put poison messages back with.
+        """
         storage = open_storage(settings)
         for container in (settings.incoming, settings.scored, settings.rejected, settings.runs, settings.models):
-            storage.blobs.create_container(container)
+            _make(storage.blobs.create_container, container)
         for queue in (settings.jobs_queue, settings.splits_queue, settings.events_queue):
-            storage.queues.create_queue(queue)
+            _make(storage.queues.create_queue, queue)
         registry = Registry(storage.blobs, settings.models)
         return cls(
             settings,
@@ -60,3 +69,10 @@ class Services:
             Receipts(storage.blobs, settings.runs),
             Engine(settings.scoring_threads),
         )
+
+
+def _make(create: Callable[[str], None], name: str) -> None:
+    try:
+        create(name)
+    except StorageDeniedError as denied:  # if it is not there, who uses it says so
+        log.warning(line("not_made", name=name, message=denied.message))

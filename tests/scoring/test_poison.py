@@ -13,6 +13,8 @@ from scoring.job import Job
 from scoring.poison import BLOBS_QUEUE, end_poisoned_blob, end_poisoned_job, end_poisoned_split
 from scoring.receipt import Receipts
 from scoring.runs import list_runs
+from scoring.services import Services
+from storage import QueueStore, Storage
 from tests.scoring.test_csv import GOOD
 from tests.scoring.test_pipeline import INPUT
 from tests.scoring.test_split_delivery import FILE
@@ -60,6 +62,36 @@ def test_a_message_is_kept_while_there_is_no_storage(services, end, queue: str, 
     end(body.encode(), without_blobs(services, error))
     assert hidden(services, queue) == [body]
     assert services.queues.receive(queue) == []
+
+
+def test_a_message_is_kept_with_the_line_ends_that_xml_can_hold(services) -> None:
+    """Windows' line ends would be refused by our own queue, and the message be lost; it says the same without."""
+    services.queues.create_queue("scoring-jobs-poison")
+    body = json.dumps(json.loads(JOB.to_json()), indent=1).replace("\n", "\r\n")
+    end_poisoned_job(body.encode(), without_blobs(services, StorageDeniedError("no role")))
+    [kept] = hidden(services, "scoring-jobs-poison")
+    assert "\r" not in kept
+    assert Job.from_json(kept) == JOB
+
+
+def test_a_process_that_begins_without_a_role_keeps_messages_too(services, monkeypatch) -> None:
+    """What it may not make may be there all the same: nothing is refused before it is used."""
+    services.queues.create_queue("scoring-jobs-poison")
+    barred = Barred(services.queues, StorageDeniedError("no role"))
+    refusing: Any = Storage(Refusing(StorageDeniedError("no role")), barred)  # type: ignore[arg-type]
+    monkeypatch.setattr("scoring.services.open_storage", lambda _settings: refusing)
+    end_poisoned_job(JOB.to_json(), Services.open(services.settings))
+    assert hidden(services, "scoring-jobs-poison") == [JOB.to_json()]
+
+
+class Barred:
+    """Queues that may be used and not made."""
+
+    def __init__(self, queues: QueueStore, error: Exception) -> None:
+        self._error, self.send = error, queues.send
+
+    def create_queue(self, _queue: str) -> None:
+        raise self._error
 
 
 def test_a_kept_message_ends_its_run_once_there_is_storage(services) -> None:
