@@ -7,7 +7,7 @@ and what there is to say of the run is in the entry's metadata, so that one requ
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -91,4 +91,10 @@ class EndedRuns:
         return BlobPath(self.container, f"{FOLDER}/{summary.key}.json")
 
     def _read(self, blob: Blob) -> Summary:
-        return Summary(**json.loads(blob.metadata.get(_KEY) or self.blobs.read(blob.path)))
+        values = json.loads(blob.metadata.get(_KEY) or self.blobs.read(blob.path))
+        return Summary(**known_fields(Summary, values))
+
+
+def known_fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is a field of the dataclass `kind`: a newer Dropscore, beside this one, may write more."""
+    return {field.name: values[field.name] for field in fields(kind) if field.name in values}

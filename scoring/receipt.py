@@ -17,7 +17,7 @@ from errors import (
     ThresholdExceededError,
 )
 from observing import RunEnded, tell
-from scoring.ended_runs import EndedRuns, Summary
+from scoring.ended_runs import EndedRuns, Summary, known_fields
 from scoring.job import Run
 from scoring.tally import Tally
 from scoring.trail import current_traceparent
@@ -101,8 +101,8 @@ class Receipt:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Receipt":
-        """Read a receipt back."""
-        values = json.loads(text)
+        """Read a receipt back; what a newer Dropscore says in it, which may run beside this one, is passed over."""
+        values = known_fields(cls, json.loads(text))
         return cls(**values | {"warnings": tuple(values["warnings"])})
 
 

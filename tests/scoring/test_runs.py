@@ -106,6 +106,18 @@ def test_a_run_with_a_receipt_is_not_listed_as_running(services) -> None:
     assert [run.status for run in list_runs(services)] == ["succeeded"]
 
 
+def test_what_a_newer_dropscore_writes_is_understood(drop, services) -> None:
+    """Both run for a while when the app is deployed anew: what this one does not know is passed over."""
+    receipt = drop("a.csv", GOOD)
+    path = BlobPath("runs", f"{receipt.run_id}/receipt.json")
+    services.blobs.write(path, json.dumps(receipt.to_dict() | {"colour": "blue"}).encode())
+    [listed] = services.blobs.list("runs", "_ended/", metadata=True)
+    entry = json.dumps(receipt.summary.to_dict() | {"colour": "blue"})
+    services.blobs.write(listed.path, entry.encode(), metadata=dict.fromkeys(listed.metadata, entry))
+    assert run_job(Job.for_dropped(INPUT), services) == receipt
+    assert list_runs(services) == [receipt.summary]
+
+
 def test_a_summary_too_long_for_metadata(services) -> None:
     """Names of 1,024 characters, each of which takes twelve in metadata, are kept in the entry itself."""
     name = "incoming/churn/" + "😀" * 1000
