@@ -163,7 +163,7 @@ def conclude(
 
 def ending_of(fault: DropscoreError, run: Run) -> DropscoreError | None:
     """Return the error that a run ends with because of `fault`; None for a fault that another try can mend."""
-    if isinstance(fault, ConditionFailedError):
+    if isinstance(fault, ConditionFailedError) and fault.file == str(run.job.input):
         return superseded(run)  # a read found another version of the input
     if isinstance(fault, BlobNotFoundError) and fault.file == str(run.job.input):
         return superseded(run) if run.input else fault

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import csv as arrow_csv
 
-from errors import StorageUnavailableError
+from errors import ConditionFailedError, StorageUnavailableError
 from model_store import ModelReference
 from model_store.cache import ModelCache
 from model_store.registry import Registry
@@ -176,6 +176,18 @@ def test_a_passing_storage_fault_is_raised_for_a_retry(services) -> None:
     with pytest.raises(StorageUnavailableError):
         run_job(Job.for_dropped(INPUT), interrupt(services, "commit_blocks", OUTPUT, fail))
     assert services.receipts.find(begin(Job.for_dropped(INPUT), services).id) is None
+    assert run_job(Job.for_dropped(INPUT), services).status == "succeeded"
+
+
+def test_a_condition_that_fails_elsewhere_ends_no_run(services) -> None:
+    """Only the input's can say that it was replaced; whatever else it was, the job is tried again."""
+    services.blobs.write(INPUT, GOOD)
+
+    def fail() -> None:
+        raise ConditionFailedError(f"{OUTPUT}: no", file=str(OUTPUT))
+
+    with pytest.raises(ConditionFailedError):
+        run_job(Job.for_dropped(INPUT), interrupt(services, "stage_block", OUTPUT, fail))
     assert run_job(Job.for_dropped(INPUT), services).status == "succeeded"
 
 
