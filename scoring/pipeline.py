@@ -132,8 +132,10 @@ def conclude(
             check_current(services.blobs, run)
     except RunEndedError:
         receipt = services.receipts.get(run.id)
-        if receipt.is_final:  # or else somebody may be trying it again, and what is up be theirs
+        # Where it was given up somebody may be trying it again: then what is up may be theirs.
+        if receipt.is_final or services.open_runs.find(run) is None:
             withdraw(receipt, run, services)
+        if receipt.is_final:
             scored.let_go()
             rejected.let_go()
         log.info(line("run_known", **names(run), status=receipt.status))

@@ -2,15 +2,19 @@
 
 from dataclasses import replace
 
+import pytest
+
 from scoring.intake import give_up
 from scoring.job import Job
-from scoring.pipeline import begin, run_job
+from scoring.options import Options
+from scoring.pipeline import begin, enter, run_job
 from scoring.runs import list_runs
 from storage import BlobPath
-from tests.scoring.test_csv import GOOD
+from tests.scoring.test_csv import GOOD, HEADER
 from tests.scoring.test_pipeline import INPUT, OUTPUT, interrupt
 
 JOB = Job.for_dropped(INPUT)
+REJECTED = BlobPath("rejected", "churn/a.csv")
 
 
 def late(services, before) -> object:
@@ -74,3 +78,22 @@ def test_a_run_that_was_given_up_and_has_succeeded_is_not_listed_as_failed(servi
     assert list_runs(services, status="failed") == []
     [run] = list_runs(services)
     assert list_runs(services, after=run.key) == []
+
+
+@pytest.mark.parametrize(("tried_again", "left"), [(False, []), (True, ["churn/a.csv"])])
+def test_a_run_given_up_between_its_rejects_and_its_result(services, tried_again, left) -> None:
+    """No receipt names its rejects, so they are taken back, unless somebody tries it again, who may name them."""
+    services.blobs.write(INPUT, HEADER + b"1,20,3,true,pro\n2,x,3,true,pro\n")
+    job = replace(JOB, options=Options(error_threshold=-1))
+
+    def meanwhile() -> None:
+        give_up(job.to_json(), services)
+        if tried_again:
+            enter(job, services)
+
+    receipt = run_job(job, interrupt(services, "commit_blocks", REJECTED, meanwhile))
+    assert receipt.error
+    assert receipt.error["code"] == "retries_exhausted"
+    assert names(services, "rejected") == left
+    assert run_job(job, services).status == "succeeded"
+    assert names(services, "rejected") == ["churn/a.csv"]
