@@ -50,6 +50,8 @@ def _follow_up(receipt: Receipt, run: Run, services: Services) -> None:
         _queue_newer(run, services)
     send_ended(receipt, services)
     services.open_runs.close(run)
+    if not receipt.is_final and services.open_runs.find(run) is None:
+        withdraw(receipt, run, services)  # who was stopped by it has left to us what we had not seen yet
 
 
 def _queue_newer(run: Run, services: Services) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from model_store.cache import ModelCache
 from model_store.registry import Registry
-from scoring.intake import accept_message
+from scoring.intake import accept_message, give_up
 from scoring.job import Job
+from scoring.options import Options
 from scoring.pipeline import begin, enter, run_job
 from scoring.receipt import Receipts
 from scoring.services import Services
@@ -183,3 +184,29 @@ def test_a_run_that_came_to_have_two_entries_has_none_in_the_end(aliased) -> Non
     assert len(left_open(services)) == 2
     assert run_job(any_version, services).run_id == second.id
     assert left_open(services) == []
+
+
+def test_rejects_that_are_put_up_while_their_run_is_given_up(services) -> None:
+    """Who gives it up has looked for such things already, and looks once more at the end."""
+    services.blobs.write(INPUT, GOOD + b"4,x,1,true,pro\n")
+    job = replace(pinned(services), options=Options(error_threshold=-1))
+    is_given_up, has_stopped = Event(), Event()
+
+    def wait() -> None:
+        is_given_up.set()
+        assert has_stopped.wait(60)
+
+    with ThreadPoolExecutor(1) as other:
+
+        def meanwhile() -> None:
+            giving_up = stepped(services, {("send", "scoring-events", 1): wait})
+            given_up.append(other.submit(give_up, job.to_json(), giving_up))
+            assert is_given_up.wait(60)
+
+        given_up: list[Any] = []
+        receipt = run_job(job, stepped(services, {("commit_blocks", "rejected/churn/a.csv", 1): meanwhile}))
+        has_stopped.set()
+        assert given_up[0].result() == receipt
+    assert receipt.error
+    assert receipt.error["code"] == "retries_exhausted"
+    assert [blob.path.name for blob in services.blobs.list("rejected")] == []
