@@ -21,9 +21,9 @@ from examples import flights
 from examples.app import ROOT, running_app
 from model_store import package
 from model_store.registry import Registry
+from scoring.entering import begin
 from scoring.job import Job
 from scoring.local_files import download, upload
-from scoring.pipeline import begin
 from scoring.receipt import Receipt
 from scoring.services import Services
 from settings import Settings

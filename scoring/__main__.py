@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from model_store import ModelReference
+from scoring.entering import begin
 from scoring.folders import FolderScoring
 from scoring.job import Job
 from scoring.local_files import fetch, name_of, place, target_of, upload
 from scoring.options import Options
-from scoring.pipeline import begin, quiet, run_here
+from scoring.pipeline import quiet, run_here
 from scoring.receipt import Receipt
 from scoring.runs import with_result
 from scoring.runs_commands import app as runs_app

@@ -12,11 +12,11 @@ from errors import (
 )
 from scoring.blob_events import Dropped
 from scoring.ending import end_run
+from scoring.entering import begin
 from scoring.job import Job
 from scoring.log_lines import line
 from scoring.messages import Order, read_message, read_poisoned_blob
 from scoring.part_files import is_folder, is_hidden, list_parts
-from scoring.pipeline import begin
 from scoring.receipt import Receipt, write_up
 from scoring.records import Records, give_up_records, score_records
 from scoring.refusals import refuse, refuse_message

@@ -16,10 +16,11 @@ from errors import (
 from model_store import ModelReference
 from scoring.ended_runs import NOT_ENDED, EndedRuns, Summary
 from scoring.ending import end_run
+from scoring.entering import begin, enter
 from scoring.job import MOST_ATTEMPTS, Job, Run
 from scoring.open_runs import OpenRun
 from scoring.options import Options
-from scoring.pipeline import begin, check_run, enter
+from scoring.pipeline import check_run
 from scoring.receipt import Receipt, Status, write_up
 from scoring.results import is_in_place
 from scoring.services import Services

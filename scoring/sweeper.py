@@ -12,10 +12,11 @@ from itertools import chain
 
 from errors import DropscoreError, RetriesExhaustedError
 from scoring.ending import end_run, settle
+from scoring.entering import Entered
 from scoring.job import Run
 from scoring.log_lines import line
 from scoring.open_runs import OpenRun
-from scoring.pipeline import Entered, score_run
+from scoring.pipeline import score_run
 from scoring.receipt import write_up
 from scoring.records import look_after_records
 from scoring.records_runs import RecordsRuns

@@ -26,8 +26,9 @@ from devhost.azurite import Azurite, free_ports
 from model_store import ModelReference
 from model_store.registry import Registry
 from scoring.__main__ import app as commands
+from scoring.entering import begin
 from scoring.job import Job
-from scoring.pipeline import begin, run_job
+from scoring.pipeline import run_job
 from scoring.receipt import Receipt
 from scoring.services import Services
 from settings import Settings

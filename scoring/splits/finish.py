@@ -10,8 +10,9 @@ from typing import NoReturn
 from errors import BlocksMissingError, DropscoreError, RetriesExhaustedError
 from scoring.codec import Scored
 from scoring.ending import end_run
+from scoring.entering import Entered
 from scoring.log_lines import line
-from scoring.pipeline import Entered, conclude, names
+from scoring.pipeline import conclude, names
 from scoring.receipt import Receipt, write_up
 from scoring.services import Services
 from scoring.splits.layout import targets_of

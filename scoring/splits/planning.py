@@ -10,12 +10,13 @@ from typing import Any
 
 from scoring.codec import Split, Work
 from scoring.csv import codec as csv_codec
+from scoring.entering import Entered
 from scoring.job import format_of
 from scoring.log_lines import line
 from scoring.options import CsvOptions
 from scoring.parquet import codec as parquet_codec
 from scoring.parquet.source import ParquetSource
-from scoring.pipeline import Entered, names, open_work, outputs_of, quiet, watch_of
+from scoring.pipeline import names, open_work, outputs_of, quiet, watch_of
 from scoring.receipt import begun
 from scoring.services import Services
 from scoring.splits.csv_scan import Scan, ScanRecord, scan_file

@@ -7,9 +7,10 @@ import logging
 from datetime import UTC, datetime
 
 from errors import DropscoreError
+from scoring.entering import Entered, enter
 from scoring.job import Job, Run, format_of
 from scoring.log_lines import line
-from scoring.pipeline import Entered, conclude, enter, names, outputs_of, quiet, score_run
+from scoring.pipeline import conclude, names, outputs_of, quiet, score_run
 from scoring.receipt import Receipt
 from scoring.services import Services
 from scoring.splits.finish import failing, finish_if_done, go_on

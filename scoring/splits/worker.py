@@ -18,10 +18,11 @@ from errors import (
 from observing import SplitScored, tell
 from scoring.codec import Progress, Scored
 from scoring.ending import end_run, settle_if_open
+from scoring.entering import Entered
 from scoring.log_lines import Pace, line
 from scoring.messages import describe
 from scoring.output import check_current
-from scoring.pipeline import Entered, ending_of, names, open_work, score_work, watch_of
+from scoring.pipeline import ending_of, names, open_work, score_work, watch_of
 from scoring.receipt import Receipt, write_up
 from scoring.refusals import refuse, refuse_message
 from scoring.services import Services

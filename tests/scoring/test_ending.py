@@ -17,11 +17,12 @@ from errors import (
 from model_store.cache import ModelCache
 from model_store.registry import Registry
 from scoring.ending import end_run
+from scoring.entering import begin
 from scoring.intake import accept_message, give_up
 from scoring.job import Job
 from scoring.open_runs import OpenRuns
 from scoring.options import Options
-from scoring.pipeline import begin, run_here, run_job
+from scoring.pipeline import run_here, run_job
 from scoring.receipt import write_up
 from scoring.runs import replay
 from scoring.tally import Tally

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from scoring.entering import begin, enter
 from scoring.intake import give_up
 from scoring.job import Job
 from scoring.options import Options
-from scoring.pipeline import begin, enter, run_job
+from scoring.pipeline import run_job
 from scoring.runs import list_runs
 from storage import BlobPath
 from tests.scoring.test_csv import GOOD, HEADER

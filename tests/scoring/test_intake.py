@@ -11,9 +11,9 @@ import pytest
 from errors import StorageUnavailableError
 from model_store import ModelReference
 from scoring.blob_events import BLOB_CREATED
+from scoring.entering import begin
 from scoring.intake import accept_file, accept_message, accept_poisoned_blob, give_up
 from scoring.job import Job
-from scoring.pipeline import begin
 from scoring.runs import list_runs
 from scoring.terminal import summary
 from settings import Connection

@@ -12,10 +12,11 @@ import pytest
 
 from model_store.cache import ModelCache
 from model_store.registry import Registry
+from scoring.entering import begin, enter
 from scoring.intake import accept_message, give_up
 from scoring.job import Job
 from scoring.options import Options
-from scoring.pipeline import begin, enter, run_job
+from scoring.pipeline import run_job
 from scoring.receipt import Receipts
 from scoring.services import Services
 from scoring.sweeper import sweep

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from errors import DropscoreError, StorageUnavailableError
+from scoring.entering import enter
 from scoring.intake import accept_message
 from scoring.job import Job
-from scoring.pipeline import enter
 from scoring.receipt import Receipt, Receipts
 from scoring.runs import describe_run, submit
 from scoring.services import Services

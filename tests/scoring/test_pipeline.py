@@ -16,9 +16,10 @@ from errors import ConditionFailedError, StorageUnavailableError
 from model_store import ModelReference
 from model_store.cache import ModelCache
 from model_store.registry import Registry
+from scoring.entering import begin
 from scoring.job import Job
 from scoring.options import Options
-from scoring.pipeline import begin, run_job
+from scoring.pipeline import run_job
 from storage import BlobPath
 from storage.folder import PRIVATE
 from tests.scoring.test_csv import GOOD, HEADER

@@ -20,10 +20,11 @@ from model_store.registry import Registry
 from scoring.__main__ import app
 from scoring.ended_runs import EndedRuns, Summary
 from scoring.ending import end_run
+from scoring.entering import begin
 from scoring.intake import accept_message, give_up
 from scoring.job import Job
 from scoring.options import Options
-from scoring.pipeline import begin, run_job
+from scoring.pipeline import run_job
 from scoring.receipt import write_up
 from scoring.runs import cancel, describe_run, list_runs, replay
 from scoring.splits.worker import accept_split

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from errors import StorageUnavailableError
 from model_store.registry import Registry
+from scoring.entering import begin
 from scoring.intake import accept_message
-from scoring.pipeline import begin
 from scoring.runs import describe_run
 from scoring.services import Services
 from scoring.splits.markers import Markers

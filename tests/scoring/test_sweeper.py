@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from errors import MessageInvalidError, StorageUnavailableError
+from scoring.entering import begin
 from scoring.intake import accept_message
 from scoring.job import Job
-from scoring.pipeline import begin, run_job
+from scoring.pipeline import run_job
 from scoring.receipt import write_up
 from scoring.splits.worker import accept_split
 from scoring.sweeper import sweep

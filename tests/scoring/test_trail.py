@@ -7,11 +7,11 @@ import pytest
 
 from errors import NameInvalidError
 from model_store import ModelReference
+from scoring.entering import begin
 from scoring.intake import accept_file, accept_message
 from scoring.job import Job
 from scoring.log_lines import line
 from scoring.open_runs import key_of
-from scoring.pipeline import begin
 from scoring.splits.worker import accept_split
 from scoring.trail import Trail, current_traceparent, follow, read_traceparent, trail
 from storage import BlobPath

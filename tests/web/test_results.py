@@ -12,10 +12,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from errors import ConditionFailedError
+from scoring.entering import begin
 from scoring.intake import accept_message
 from scoring.job import Job
 from scoring.options import Options
-from scoring.pipeline import begin, run_job
+from scoring.pipeline import run_job
 from storage import BlobPath
 from tests.hand_model import make_sample
 from tests.scoring.test_csv import GOOD, HEADER

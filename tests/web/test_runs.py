@@ -7,9 +7,10 @@ import pytest
 
 from errors import StorageUnavailableError
 from model_store.registry import Registry
+from scoring.entering import begin
 from scoring.intake import accept_message
 from scoring.job import Job
-from scoring.pipeline import begin, run_job
+from scoring.pipeline import run_job
 from scoring.runs import list_page
 from storage import BlobPath
 from tests.scoring.test_csv import GOOD
