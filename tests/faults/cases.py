@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import batched
 from random import Random
 
 from tests.faults.invariants import Promise, violations
@@ -16,6 +17,9 @@ AT_ONCE = 4
 
 PATIENT = 8
 """The same where most of a case is waiting: for storage to answer, or for a worker's end."""
+
+BATCH = 100
+"""Cases after which there may be another Azurite: they take four minutes at the most."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,12 @@ def try_kind(
     number, parts = part
     cases = cases[number - 1 :: parts]
     with ThreadPoolExecutor(kind.at_once) as threads:
-        for case, outcome in threads.map(_tried, cases):
-            row.cases += 1
-            row.runs += outcome.runs
-            row.violations += [f"{case.name}: {violation}" for violation in outcome.violations]
+        for some in batched(cases, BATCH):
+            lab.renew()
+            for case, outcome in threads.map(_tried, some):
+                row.cases += 1
+                row.runs += outcome.runs
+                row.violations += [f"{case.name}: {violation}" for violation in outcome.violations]
     row.seconds = time.perf_counter() - began
     return row
 

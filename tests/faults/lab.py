@@ -50,6 +50,10 @@ NAMES = ("incoming", "scored", "rejected", "runs", "models", "jobs_queue", "spli
 
 PATIENCE = 90  # seconds until a worker that has not ended counts as stuck
 
+LIFE = 240.0
+"""Seconds until Azurite is old. Every ten minutes it collects the extents that no blob has any more, and answers
+nobody meanwhile: more than a minute, measured, after ten minutes of cases."""
+
 PRELOADED = [
     "tests.faults.worker",
     "scoring.intake",
@@ -80,6 +84,7 @@ class Lab:
         self.folder = Path(self._folder.name)
         self._given = azurite
         self._started: Azurite | None = None
+        self._since = 0.0
         self._lock = threading.RLock()
         self._packages: dict[float, Path] = {}
         self.shelves: dict[float, str] = {}
@@ -101,12 +106,21 @@ class Lab:
             self._started.stop()
         self._folder.cleanup()
 
+    def renew(self, life: float = LIFE) -> None:
+        """Put an Azurite of ours that is older than `life` (seconds) out of use; no case may be under way."""
+        with self._lock:
+            if self._started and time.monotonic() - self._since > life:
+                self._started.stop()
+                self._started = self._given = None
+                self.shelves.clear()
+                self.__dict__.pop("storage", None)
+
     @property
     def connection_string(self) -> str:
         """Azurite's."""
         with self._lock:  # of several threads, one starts it
             if self._given is None:
-                self._started = Azurite.on_free_ports().start()
+                self._started, self._since = Azurite.on_free_ports().start(), time.monotonic()
                 self._given = self._started.connection_string
             return self._given
 

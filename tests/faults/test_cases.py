@@ -66,3 +66,17 @@ def test_a_worker_that_wrote_nothing_down_is_told_of(lab: Lab) -> None:
     assert missed(site, strike) == []
     log.write_text('{"call": 3}\n')
     assert len(missed(site, strike)) == 1
+
+
+def test_an_old_azurite_makes_room_for_another(lab: Lab) -> None:
+    """Cases go on beside another Azurite when one is old; a younger one is kept."""
+    first, site = lab.connection_string, lab.open(PLAIN)
+    lab.renew()
+    assert lab.connection_string == first
+    assert site.drop(b"x")
+    lab.renew(life=0)
+    site = lab.open(PLAIN)
+    assert lab.connection_string != first
+    site.send(site.drop(PLAIN.content)[1])
+    assert site.run(site.task()) == [0]
+    assert site.storage.blobs.stat(site.result).size
