@@ -282,7 +282,9 @@ def _commit(result: Scored, scored: Target, rejected: Target, run: Run, watch: W
     else:
         rejected.remove(watch.look)
     if not run.job.options.allows(tally.rejected, tally.read):
-        worst = ", ".join(f"{code}: {count:,}" for code, count in tally.codes.most_common())
+        # By name where there are as many of two: which comes first is not to depend on how the file was cut.
+        counts = sorted(tally.codes.items(), key=lambda each: (-each[1], each[0]))
+        worst = ", ".join(f"{code}: {count:,}" for code, count in counts)
         raise ThresholdExceededError(
             f"{tally.rejected:,} of {tally.read:,} rows were rejected ({worst}), more than error_threshold "
             f"{run.job.options.error_threshold} allows; see the rejects file",

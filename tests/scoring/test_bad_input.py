@@ -23,6 +23,12 @@ CASES = {
     "a line too long": ("a.csv", HEADER + b"x" * 9000, "record_too_large", "2,000 bytes"),
     "a header too long": ("a.csv", b"x" * 9000, "record_too_large", "2,000 bytes"),
     "every row wrong": ("a.csv", HEADER + b"1,x,3,true,\n", "threshold_exceeded", "value_type: 1"),
+    "as many for this as for that": (
+        "a.csv",
+        HEADER + b"1,20,,true,\n1,x,3,true,\n",
+        "threshold_exceeded",
+        "null_not_allowed: 1, value_type: 1",
+    ),
     "csv as parquet": ("a.parquet", GOOD, "file_malformed", "another format"),
     "empty parquet": ("a.parquet", b"", "file_empty", "Parquet"),
     "wrong extension": ("a.xlsx", b"PK", "format_unsupported", ".tsv.zst, .parquet"),
