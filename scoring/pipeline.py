@@ -135,8 +135,7 @@ def conclude(
         if receipt.is_final or services.open_runs.find(run) is None:
             withdraw(receipt, run, services)
         if receipt.is_final:
-            scored.let_go()
-            rejected.let_go()
+            _let_go(targets)
         log.info(line("run_known", **names(run), status=receipt.status))
         return receipt
     except DropscoreError as fault:
@@ -156,8 +155,7 @@ def conclude(
     )
     receipt = end_run(receipt, run, services, watch.known)
     if error and receipt.is_final:
-        scored.let_go()
-        rejected.let_go()
+        _let_go(targets)
     log.log(logging.WARNING if receipt.status == "failed" else logging.INFO, _ended(run, receipt))
     return receipt
 
@@ -301,6 +299,11 @@ def _clear(error: DropscoreError, scored: Target, rejected: Target) -> None:
             rejected.remove()
     except SupersededError:
         return  # there is a newer version yet: it is that one's run now
+
+
+def _let_go(targets: tuple[Target, Target]) -> None:
+    for target in targets:
+        target.let_go()
 
 
 def outputs_of(run: Run, services: Services) -> tuple[Output, Output]:

@@ -27,6 +27,7 @@ RUN = in_path("run_id", "A run's id.", {"type": "string", "minLength": 1})
 _WAIT = {"Retry-After": "Seconds to wait before asking how it is."}
 _PLACE = {"Location": "Where the run is found."}
 
+_REPLAY_ERRORS = (RunNotFoundError, RunEndedError, RunUnderWayError, MessageInvalidError, FormatUnsupportedError)
 _JOB_ERRORS = (
     OptionsInvalidError,
     NameInvalidError,
@@ -98,11 +99,7 @@ def runs_operations(limits: Limits) -> Operations:
             {202: Answer("A run of its own is queued.", summary, _PLACE | _WAIT)},
             description="It works on the input's current version, with the model that the reference means now.",
             parameters=[RUN],
-            errors=(
-                *(RunNotFoundError, RunEndedError, RunUnderWayError, MessageInvalidError, FormatUnsupportedError),
-                *_JOB_ERRORS,
-                *STORAGE,
-            ),
+            errors=(*_REPLAY_ERRORS, *_JOB_ERRORS, *STORAGE),
         ),
     }
 
